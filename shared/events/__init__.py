@@ -1,0 +1,1 @@
+"""Event contracts: the only thing through which the services know each other."""

@@ -1,0 +1,1 @@
+"""The engine: ordered events in, decisions of a pure domain, one write per customer and batch, numbered events out."""

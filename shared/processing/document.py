@@ -1,0 +1,121 @@
+"""One customer's document: all that must change together, changed by one compare-and-set write."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from shared.clock import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An emitted event that may not have reached the log. `position` is the input that caused it ("customers:0:1042").
+
+    `position` is empty where a timer emitted it: then only the document's `unsent` mark covers it.
+    """
+
+    position: str
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A record that a parked customer has yet to apply: where it is, and the partition's time when it came."""
+
+    topic: str
+    offset: int
+    partition_time: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    error: str
+    since: Instant
+    waiting: tuple[Waiting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Field meanings: DESIGN.md section 4. `history` is the bracket (offset of its beginning) in which the customer was
+    first seen, None once it lives in the present. `state` is JSON text, None before the first event and after erasure."""
+
+    id: str
+    rev: int = 0
+    partition: int = 0
+    at: Instant = 0
+    positions: dict[str, int] = field(default_factory=dict)
+    applied: dict[str, int] = field(default_factory=dict)
+    recent: tuple[tuple[str, Instant], ...] = ()
+    wake_at: Instant | None = None
+    sequence: int = 0
+    outbox: tuple[Entry, ...] = ()
+    unsent: bool = False
+    parked: Parked | None = None
+    history: int | None = None
+    erased: bool = False
+    disordered: bool = False
+    state: str | None = None
+    view: dict[str, Any] = field(default_factory=dict)
+
+    def to_fields(self) -> dict[str, Any]:
+        """As the store keeps it; absent means default, so that partial indexes stay small."""
+        fields: dict[str, Any] = {
+            "_id": self.id,
+            "rev": self.rev,
+            "partition": self.partition,
+            "at": self.at,
+            "positions": self.positions,
+            "sequence": self.sequence,
+        }
+        optional = {
+            "applied": self.applied,
+            "recent": [list(pair) for pair in self.recent],
+            "wake_at": self.wake_at,
+            "outbox": [[entry.position, entry.event] for entry in self.outbox],
+            "unsent": self.unsent,
+            "parked": _parked_fields(self.parked),
+            "history": self.history,
+            "erased": self.erased,
+            "disordered": self.disordered,
+            "state": self.state,
+            "view": self.view,
+        }
+        fields.update((key, value) for key, value in optional.items() if value not in (None, False, [], {}))
+        return fields
+
+    def replaced(self, **changes: Any) -> "Document":
+        return replace(self, **changes)
+
+
+def _parked_fields(parked: Parked | None) -> dict[str, Any] | None:
+    if parked is None:
+        return None
+    waiting = [[w.topic, w.offset, w.partition_time] for w in parked.waiting]
+    return {"error": parked.error, "since": parked.since, "waiting": waiting}
+
+
+def from_fields(fields: dict[str, Any]) -> Document:
+    parked = fields.get("parked")
+    return Document(
+        id=fields["_id"],
+        rev=fields["rev"],
+        partition=fields["partition"],
+        at=fields["at"],
+        positions=dict(fields["positions"]),
+        applied=dict(fields.get("applied", {})),
+        recent=tuple((key, at) for key, at in fields.get("recent", ())),
+        wake_at=fields.get("wake_at"),
+        sequence=fields["sequence"],
+        outbox=tuple(Entry(position, event) for position, event in fields.get("outbox", ())),
+        unsent=fields.get("unsent", False),
+        parked=_parked_from(parked) if parked else None,
+        history=fields.get("history"),
+        erased=fields.get("erased", False),
+        disordered=fields.get("disordered", False),
+        state=fields.get("state"),
+        view=dict(fields.get("view", {})),
+    )
+
+
+def _parked_from(fields: dict[str, Any]) -> Parked:
+    waiting = tuple(Waiting(topic, offset, at) for topic, offset, at in fields["waiting"])
+    return Parked(fields["error"], fields["since"], waiting)

@@ -1,0 +1,50 @@
+"""What a service gives to the engine: a pure domain over one customer's state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from shared.clock import Instant
+from shared.events.envelope import Data, Event
+
+S = TypeVar("S", bound=BaseModel)
+
+EMPTY_VIEW: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[S]):
+    """The customer's next state, and what is to be told to the world, in this order."""
+
+    state: S
+    events: tuple[Data, ...] = ()
+
+
+class Domain(Protocol[S]):
+    """Pure: reads no clock, draws no random number, changes no argument. `at` is the customer's logical time.
+
+    An exception parks the customer; an action that cannot be is not an exception but an event that says so.
+    """
+
+    service: str
+    state_type: type[S]
+
+    def initial(self, customer_id: str) -> S:
+        """The state of a customer of whom nothing is known."""
+
+    def on_event(self, state: S, event: Event, at: Instant) -> Decision[S]:
+        """`event.occurred_at` is when it happened; `event.history` and `event.replay` say that it was imported.
+
+        Erasure comes here too (`customer.erased`): what it emits is published, the state that it returns is dropped.
+        """
+
+    def on_time(self, state: S, at: Instant) -> Decision[S]:
+        """Called when `wake_at` has come, with `at` equal to it. Must move or clear `wake_at`."""
+
+    def wake_at(self, state: S) -> Instant | None:
+        """When time alone will next change something; None: never."""
+
+    def view(self, state: S) -> Mapping[str, Any]:
+        """What is kept beside the state as real fields (under `view`), because somebody queries by it. JSON values only."""

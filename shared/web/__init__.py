@@ -1,0 +1,1 @@
+"""HTTP manners of all services: problems, keys and scopes, health, freshness."""
