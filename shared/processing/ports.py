@@ -1,6 +1,7 @@
 """What the engine needs of a log and of a store. Implemented over Kafka and MongoDB, and in memory with the same semantics."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from shared.clock import Instant
@@ -9,6 +10,15 @@ from shared.processing.records import Committed, Fetched, Message, Record, Topic
 
 Assigned = Callable[[Collection[TopicPartition]], Awaitable[None]]
 Revoked = Callable[[Collection[TopicPartition]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Timer:
+    """`history`: the bracket whose time this customer follows (Document.history)."""
+
+    wake_at: Instant
+    customer_id: str
+    history: int | None = None
 
 
 class TransientError(Exception):
@@ -77,8 +87,8 @@ class Store(Protocol):
         TransientError: unknown which were.
         """
 
-    async def due(self, partition: int, after: Instant, until: Instant) -> list[tuple[Instant, str]]:
-        """(wake_at, customer id) of documents with after < wake_at <= until, whatever their history mark, parked ones left out."""
+    async def due(self, partition: int, after: Instant, until: Instant) -> list[Timer]:
+        """Documents with after < wake_at <= until, in the history or in the present, parked ones left out."""
 
     async def unsent(self, partition: int) -> list[str]:
         """Ids of documents that hold what a timer emitted and that nobody has confirmed."""
