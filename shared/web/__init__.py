@@ -1,1 +1,1 @@
-"""HTTP manners of all services: problems, keys and scopes, health, freshness."""
+"""Manners of HTTP that all services share: problems, keys, health, metrics, freshness. Routes are the services' own."""

@@ -1,0 +1,95 @@
+"""Settings of every process, read once from the environment (and `.env`) under the prefix GUANXI_."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "GUANXI_"
+FOR_COMMANDS = frozenset({"CACHE_DIR", "KEY", "JAVA", "STORE_BINARY", "LAYER"})
+"""Names that only the command line and `make` read; the services let them pass."""
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class SettingsError(Exception):
+    """What is wrong in the environment, by name; never the value, which may be a secret."""
+
+
+class Settings(BaseModel):
+    """`model_fields_set` tells what was given from what is the default.
+
+    `group_commit` None: decided by what the store is. `cache_documents`: customers that one worker keeps in memory.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    kafka_bootstrap: str = "127.0.0.1:9092"
+    mongo_url: str = Field(default="mongodb://127.0.0.1:27017", repr=False)
+    data_dir: Path = Path(".guanxi")
+    config_dir: Path = Path(__file__).parent.parent / "deploy" / "config"
+    secrets_file: Path = Path(".guanxi/secrets.json")
+    keys_file: Path = Path(".guanxi/keys.json")
+    clock: Literal["wall", "log"] = "wall"
+    host: str = "127.0.0.1"
+    intake_port: Port = 8001
+    segmentation_port: Port = 8002
+    followup_port: Port = 8003
+    feedback_port: Port = 8004
+    group_commit: bool | None = None
+    batch_size: Annotated[int, Field(ge=1, le=20_000)] = 2_000
+    merge_patience_seconds: Annotated[float, Field(ge=0, le=60)] = 2.0
+    cache_documents: Annotated[int, Field(ge=0)] = 50_000
+    session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 10_000
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    version: str = "0.1.0"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, env_file: Path = Path(".env")) -> Self:
+        """The environment wins over the file. Raises SettingsError that names every wrong or unknown name at once."""
+        found = _prefixed(_read(env_file)) | _prefixed(environ)
+        _under_data_dir(found)
+        try:
+            return cls(**found)
+        except ValidationError as error:
+            raise SettingsError(_explain(error)) from None
+
+    def port_of(self, service: str) -> int:
+        """The port of the first process of `service` on a machine; 0 asks for any free one."""
+        port: int = getattr(self, f"{service}_port")
+        return port
+
+
+def _prefixed(environ: Mapping[str, str]) -> dict[str, str]:
+    names = (name for name in environ if name.startswith(PREFIX))
+    return {name.removeprefix(PREFIX).lower(): environ[name] for name in names if _is_ours(name)}
+
+
+def _is_ours(name: str) -> bool:
+    return name.removeprefix(PREFIX) not in FOR_COMMANDS
+
+
+def _under_data_dir(found: dict[str, str]) -> None:
+    """Files that were not placed explicitly move with the data directory, so that two copies never share keys."""
+    if "data_dir" in found:
+        for name in ("secrets_file", "keys_file"):
+            found.setdefault(name, str(Path(found["data_dir"]) / f"{name.removesuffix('_file')}.json"))
+
+
+def _read(env_file: Path) -> dict[str, str]:
+    if not env_file.is_file():
+        return {}
+    lines = (line.strip() for line in env_file.read_text("utf-8").splitlines())
+    pairs = (line.removeprefix("export ").partition("=") for line in lines if line and not line.startswith("#"))
+    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+
+
+def _explain(error: ValidationError) -> str:
+    wrong = (f"{PREFIX}{str(e['loc'][0]).upper()}: {_reason(e['type'], e['msg'])}" for e in error.errors())
+    return "; ".join(wrong)
+
+
+def _reason(kind: str, message: str) -> str:
+    return "no such setting" if kind == "extra_forbidden" else message
