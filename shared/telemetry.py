@@ -84,7 +84,11 @@ def _scrubbed(text: str) -> str:
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
     given = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-    return {name: value if name in ALLOWED else REDACTED for name, value in given.items()}
+    return {name: _shown(value) if name in ALLOWED else REDACTED for name, value in given.items()}
+
+
+def _shown(value: Any) -> Any:
+    return _EMAIL.sub(REDACTED, value)[:LONGEST] if isinstance(value, str) else value
 
 
 def _exception(error: BaseException) -> dict[str, Any]:

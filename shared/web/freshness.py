@@ -9,7 +9,7 @@ from shared.clock import Instant, to_rfc3339
 
 @dataclass(frozen=True, slots=True)
 class PartitionProgress:
-    """`time`: the partition's time, up to which all is applied. `behind_seconds`: age of the oldest record not applied."""
+    """`time`: the partition's time, up to which all is applied. `behind_seconds`: age of the oldest other record."""
 
     time: Instant
     behind_seconds: float

@@ -6,7 +6,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -129,7 +129,7 @@ def _parse(text: str) -> dict[str, KeyRecord]:
     return {record.id: record for record in records}
 
 
-def requires(scope: Scope) -> Callable[..., Principal]:
+def requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:
     """A dependency: `Annotated[Principal, Depends(requires("read"))]`. 401 without a key, 403 without the scope."""
 
     async def check(

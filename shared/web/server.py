@@ -21,7 +21,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int, *, or_any: bool = False) -> socket.socket:
-    """A bound socket. `or_any`: any free port when `port` is taken (a second process of the service), else OSError."""
+    """A listening socket. `or_any`: any free port when `port` is taken (a second process of the service), else OSError."""
     try:
         return _bound(host, port)
     except OSError:
@@ -68,6 +68,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
+        bound.listen(BACKLOG)
     except OSError:
         bound.close()
         raise
