@@ -40,8 +40,9 @@ def _typed(data: type[Data]) -> type[Event]:
 
 @lru_cache
 def _adapter() -> TypeAdapter[Event]:
-    union = Union[tuple(_typed(data) for data in data_types().values())]  # noqa: UP007 - built at run time
-    return TypeAdapter(Annotated[union, Field(discriminator="type")])
+    union: Any = Union[tuple(_typed(data) for data in data_types().values())]  # noqa: UP007 - built at run time
+    typed: Any = Annotated[union, Field(discriminator="type")]
+    return TypeAdapter(typed)
 
 
 def decode(value: bytes) -> Event:

@@ -36,7 +36,8 @@ class Parked:
 @dataclass(frozen=True, slots=True)
 class Document:
     """Field meanings: DESIGN.md section 4. `history` is the bracket (offset of its beginning) in which the customer was
-    first seen, None once it lives in the present. `state` is JSON text, None before the first event and after erasure."""
+    first seen, None once it lives in the present; `mark` is what its last record was marked with (history, replay, None),
+    which its timers inherit inside the bracket. `state` is JSON text, None before the first event and after erasure."""
 
     id: str
     rev: int = 0
@@ -51,6 +52,7 @@ class Document:
     unsent: bool = False
     parked: Parked | None = None
     history: int | None = None
+    mark: str | None = None
     erased: bool = False
     disordered: bool = False
     state: str | None = None
@@ -74,6 +76,7 @@ class Document:
             "unsent": self.unsent,
             "parked": _parked_fields(self.parked),
             "history": self.history,
+            "mark": self.mark,
             "erased": self.erased,
             "disordered": self.disordered,
             "state": self.state,
@@ -109,6 +112,7 @@ def from_fields(fields: dict[str, Any]) -> Document:
         unsent=fields.get("unsent", False),
         parked=_parked_from(parked) if parked else None,
         history=fields.get("history"),
+        mark=fields.get("mark"),
         erased=fields.get("erased", False),
         disordered=fields.get("disordered", False),
         state=fields.get("state"),

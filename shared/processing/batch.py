@@ -1,0 +1,130 @@
+"""One batch: records of owned partitions, in order, applied to their customers' documents. Pure but for the domain's own speed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.clock import Instant
+from shared.processing.arrivals import Arrival
+from shared.processing.customer import Covered, Customer, unpublished
+from shared.processing.document import Document, Entry
+from shared.processing.domain import Domain
+from shared.processing.failures import FailureBudget, dead_letter
+from shared.processing.partition_time import PartitionTime
+from shared.processing.records import Message
+
+Waiting = Mapping[str, list[tuple[Arrival, Instant]]]
+"""Per customer: the records that waited while it was parked, read from the log again, each with the partition's time then."""
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A document with the state decoded from it, as the cache keeps them. `fresh`: it was just read from the store."""
+
+    document: Document
+    state: Any = None
+    fresh: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one attempt would write and say. Nothing of it counts before the write is acknowledged."""
+
+    documents: list[Document] = field(default_factory=list)
+    states: dict[str, Any] = field(default_factory=dict)
+    republished: list[tuple[Document, Entry]] = field(default_factory=list)
+    emitted: list[tuple[Document, Entry]] = field(default_factory=list)
+    dead: list[Message] = field(default_factory=list)
+    confirmed: dict[str, int] = field(default_factory=dict)
+    applied: int = 0
+    duplicates: int = 0
+    parked: int = 0
+
+
+class Batch:
+    """Applies arrivals in the given order, then the timers that the partitions' times have reached."""
+
+    def __init__(
+        self, domain: Domain[Any], loaded: Mapping[str, Loaded], covered: Covered, budget: FailureBudget
+    ) -> None:
+        self._domain = domain
+        self._loaded = loaded
+        self._covered = covered
+        self._budget = budget
+        self._customers: dict[str, Customer[Any]] = {}
+        self._outcome = Outcome()
+
+    def apply(self, arrivals: Iterable[Arrival], times: Mapping[int, PartitionTime], waiting: Waiting) -> None:
+        """`times` are moved on: the caller gives copies and keeps them when the write is acknowledged."""
+        for arrival in arrivals:
+            time = times[arrival.record.partition]
+            time.see(arrival)
+            if arrival.customer_id is not None:
+                self._apply(arrival, arrival.customer_id, time, waiting)
+            elif arrival.event is None:
+                self._dead_letter(arrival)
+
+    def fire(self, customer_ids: Iterable[str], times: Mapping[int, PartitionTime]) -> None:
+        """Those of other customers whose time has come, and those of this batch's own that the batch's end has reached."""
+        for customer_id in {**self._customers, **dict.fromkeys(customer_ids)}:
+            customer = self._customer(customer_id)
+            if customer is not None and (due := customer.document.wake_at) is not None:
+                time = times[customer.document.partition]
+                if due <= time.until(customer.document.history if customer.document.history == time.bracket else None):
+                    customer.fire(time)
+                    self._judge(customer)
+
+    def outcome(self) -> Outcome:
+        for customer_id, loaded in self._loaded.items():
+            if loaded.fresh and loaded.document.rev:
+                self._republish(customer_id, loaded)
+        for customer in self._customers.values():
+            if customer.document is not customer.before:
+                self._finish(customer)
+        return self._outcome
+
+    def _apply(self, arrival: Arrival, customer_id: str, time: PartitionTime, waiting: Waiting) -> None:
+        customer = self._customer(customer_id) or self._new(customer_id, arrival.record.partition)
+        fenced = customer.fenced(arrival)
+        if not fenced and customer_id in waiting and customer.document.parked is not None:
+            customer.resume(waiting[customer_id], arrival.position)
+        if not fenced and customer.apply(arrival, time):
+            self._outcome.applied += 1
+        else:
+            self._outcome.duplicates += 1
+        self._judge(customer)
+
+    def _judge(self, customer: Customer[Any]) -> None:
+        self._budget.count(customer.faulted)
+        self._outcome.parked += customer.faulted
+        customer.faulted = False
+
+    def _dead_letter(self, arrival: Arrival) -> None:
+        self._outcome.dead.append(dead_letter(self._domain.service, arrival, arrival.record.timestamp))
+        self._budget.count(True)
+
+    def _customer(self, customer_id: str) -> Customer[Any] | None:
+        customer = self._customers.get(customer_id)
+        if customer is None and (loaded := self._loaded.get(customer_id)) is not None:
+            customer = self._customers[customer_id] = Customer(self._domain, loaded.document, loaded.state)
+        return customer
+
+    def _new(self, customer_id: str, partition: int) -> Customer[Any]:
+        customer = Customer(self._domain, Document(customer_id, partition=partition), None)
+        self._customers[customer_id] = customer
+        return customer
+
+    def _republish(self, customer_id: str, loaded: Loaded) -> None:
+        """Before anything new of this customer: what an earlier owner wrote and may not have published."""
+        entries = unpublished(loaded.document, self._covered)
+        self._outcome.republished.extend((loaded.document, entry) for entry in entries)
+        if loaded.document.unsent:
+            self._outcome.confirmed[customer_id] = loaded.document.rev
+
+    def _finish(self, customer: Customer[Any]) -> None:
+        document = customer.finish(self._covered)
+        self._outcome.documents.append(document)
+        self._outcome.states[document.id] = customer.kept_state
+        self._outcome.emitted.extend((document, entry) for entry in customer.emitted)
+        if document.unsent:
+            self._outcome.confirmed[document.id] = document.rev

@@ -1,0 +1,55 @@
+"""What a decision says to the world, as an event with its id and its number."""
+
+import json
+from dataclasses import dataclass
+from uuid import NAMESPACE_URL, uuid5
+
+from shared.clock import Instant, to_rfc3339
+from shared.events.envelope import SEQUENCE_DIGITS, Data
+
+_NAMESPACE = uuid5(NAMESPACE_URL, "https://guanxi.dev/events")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The input (or the timer) that a decision followed from. `mark` is `history`, `replay` or None, and is inherited."""
+
+    position: str
+    event_id: str
+    correlation_id: str | None = None
+    mark: str | None = None
+
+
+def event_id(service: str, customer_id: str, sequence: int) -> str:
+    """Deterministic, so that whoever publishes it again publishes the same event."""
+    return str(uuid5(_NAMESPACE, f"{service}:{customer_id}:{sequence}"))
+
+
+def timer_cause(service: str, customer_id: str, at: Instant, mark: str | None) -> Cause:
+    return Cause("", f"timer:{service}:{customer_id}:{at}", None, mark)
+
+
+def write(service: str, customer_id: str, sequence: int, data: Data, at: Instant, cause: Cause, inputs: str) -> str:
+    """The CloudEvent as JSON text. Built by hand: every part but the data and the causes is known to need no escaping."""
+    moment = to_rfc3339(at)
+    causes = f'"causationid":{json.dumps(cause.event_id)},'
+    if cause.correlation_id is not None:
+        causes += f'"correlationid":{json.dumps(cause.correlation_id)},'
+    if cause.mark is not None:
+        causes += f'"{cause.mark}":true,'
+    return (
+        f'{{"specversion":"1.0","id":"{event_id(service, customer_id, sequence)}","source":"guanxi/{service}",'
+        f'"type":"{data.event_type}","time":"{moment}","recordedtime":"{moment}","subject":"{customer_id}",'
+        f'"partitionkey":"{customer_id}","sequence":"{sequence:0{SEQUENCE_DIGITS}d}",{causes}"inputs":"{inputs}",'
+        f'"data":{data.model_dump_json(exclude_none=True)}}}'
+    )
+
+
+def write_mark(service: str, data: Data, at: Instant, name: str) -> bytes:
+    """A mark of time (tick, bracket) on a partition; it concerns no customer and has no number."""
+    moment = to_rfc3339(at)
+    identity = uuid5(_NAMESPACE, f"{service}:{name}")
+    return (
+        f'{{"specversion":"1.0","id":"{identity}","source":"guanxi/{service}","type":"{data.event_type}",'
+        f'"time":"{moment}","recordedtime":"{moment}","data":{data.model_dump_json(exclude_none=True)}}}'
+    ).encode()

@@ -1,0 +1,46 @@
+"""Several inputs made one: by (input's time, topic, offset), so that live, rebuild and replay take the same order."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from shared.clock import Instant
+from shared.processing.arrivals import Arrival
+
+
+class Merge:
+    """The inputs of one partition number. A record waits until every other input's time has passed it."""
+
+    def __init__(self, topics: Sequence[str], times: dict[str, Instant]) -> None:
+        self._rank = {topic: rank for rank, topic in enumerate(sorted(topics))}
+        self._queues: dict[str, deque[Arrival]] = {topic: deque() for topic in self._rank}
+        self._seen = {topic: times.get(topic, 0) for topic in self._rank}
+
+    def offer(self, arrival: Arrival) -> None:
+        topic = arrival.record.topic
+        self._seen[topic] = max(self._seen[topic], arrival.logical_time)
+        arrival.time = self._seen[topic]
+        self._queues[topic].append(arrival)
+
+    def head(self) -> Arrival | None:
+        """The next record in order, whether or not it may go."""
+        waiting = [queue[0] for queue in self._queues.values() if queue]
+        return min(waiting, key=self._key, default=None)
+
+    def blocked_by(self, head: Arrival) -> list[str]:
+        """Inputs that could still bring something earlier."""
+        rank = self._rank[head.record.topic]
+        return [
+            topic
+            for topic, queue in self._queues.items()
+            if not queue and topic != head.record.topic and (self._seen[topic], self._rank[topic]) < (head.time, rank)
+        ]
+
+    def take(self, head: Arrival) -> Arrival:
+        self._queues[head.record.topic].popleft()
+        return head
+
+    def waiting(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def _key(self, arrival: Arrival) -> tuple[Instant, int, int]:
+        return arrival.time, self._rank[arrival.record.topic], arrival.record.offset

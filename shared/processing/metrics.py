@@ -1,0 +1,51 @@
+"""What an operator watches of a worker. Names are declared once, here; labels never carry a customer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+Count = Literal[
+    "events",
+    "duplicates",
+    "emitted",
+    "republished",
+    "parked",
+    "dead_letters",
+    "timers",
+    "conflicts",
+    "impatient",
+    "ticks_asked",
+]
+
+_BATCH_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_LATE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 30, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMetrics:
+    """Counters of one worker process; `lag` and `behind` are per input partition."""
+
+    counts: Counter
+    batch_seconds: Histogram
+    timers_late_seconds: Histogram
+    lag_events: Gauge
+    behind_seconds: Gauge
+    armed_timers: Gauge
+
+    def count(self, what: Count, amount: int = 1) -> None:
+        if amount:
+            self.counts.labels(what).inc(amount)
+
+
+def engine_metrics(registry: CollectorRegistry) -> EngineMetrics:
+    return EngineMetrics(
+        Counter("guanxi_engine", "What the engine did, by kind", ["kind"], registry=registry),
+        Histogram("guanxi_batch_seconds", "From decoded to committed", buckets=_BATCH_BUCKETS, registry=registry),
+        Histogram(
+            "guanxi_timers_late_seconds", "Wall clock past the due instant", buckets=_LATE_BUCKETS, registry=registry
+        ),
+        Gauge("guanxi_lag_events", "Records not yet applied", ["input"], registry=registry),
+        Gauge("guanxi_behind_seconds", "Age of the oldest record not yet applied", ["partition"], registry=registry),
+        Gauge("guanxi_armed_timers", "Timers within the horizon held in memory", registry=registry),
+    )

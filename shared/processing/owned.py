@@ -1,0 +1,127 @@
+"""One owned partition number: its merged inputs, its time, its timers, and how far it was read and committed."""
+
+from collections.abc import Mapping, Sequence
+
+from shared.clock import DAY, SECOND, Instant
+from shared.events.customers import CustomerResumeRequested, HistoryBegan, HistoryEnded
+from shared.processing.arrivals import Arrival, arrive, position_key
+from shared.processing.document import Document
+from shared.processing.merge import Merge
+from shared.processing.partition_time import PartitionTime
+from shared.processing.ports import Store, Timer
+from shared.processing.records import Committed, Record
+from shared.processing.timers import Timers
+
+FEW_TIMERS = 1_000
+MANY_TIMERS = 5_000
+LONGEST_LOOK = 400 * DAY
+SHORTEST_LOOK = 10 * SECOND
+
+
+class Owned:
+    """Made at assignment from what was committed; dropped at revocation."""
+
+    def __init__(self, partition: int, service: str, committed: Mapping[str, Committed]) -> None:
+        self.partition = partition
+        self.time = PartitionTime()
+        self.next = {topic: at.offset for topic, at in committed.items()}
+        for topic, at in committed.items():
+            self.time.restore(topic, at.metadata)
+        self.merge = Merge(list(committed), self.time.inputs)
+        self.timers = Timers()
+        self.said: Instant = 0
+        self.forced: Instant = 0
+        self.asked_at: Instant = 0
+        self.asked_for: Instant = 0
+        self.waits_for: Arrival | None = None
+        self.waits_since: Instant = 0
+        self.blocked_since: Instant | None = None
+        self._service = service
+        self._look = DAY
+
+    def offer(self, record: Record) -> bool:
+        """False: records were passed over between the last one and this; the reader must go back to `next`."""
+        expected = self.next[record.topic]
+        if record.offset > expected:
+            return False
+        if record.offset == expected:
+            self.merge.offer(arrive(record))
+            self.next[record.topic] = expected + 1
+        return True
+
+    def collect(self, limit: int) -> list[Arrival]:
+        """What may be applied now. A mark of history and a resume request are batches of their own, after all due timers."""
+        taken: list[Arrival] = []
+        while len(taken) < limit and (head := self.ready()) is not None:
+            alone = self._stands_alone(head)
+            if alone and (taken or self.overdue() is not None):
+                break
+            taken.append(self.merge.take(head))
+            if alone:
+                break
+        return taken
+
+    def ready(self) -> Arrival | None:
+        head = self.merge.head()
+        return head if head is not None and not self.merge.blocked_by(head) else None
+
+    def force(self, head: Arrival) -> Arrival:
+        """The head goes although something earlier may still come; what comes then is known to have come late."""
+        self.forced = max(self.forced, head.time)
+        return self.merge.take(head)
+
+    def overdue(self) -> Instant | None:
+        return self.timers.overdue(self.time.now, self.time.history_now)
+
+    async def look_ahead(self, store: Store, until: Instant) -> None:
+        """Makes the timers complete up to `until`, and farther by as much as keeps the heap small and the asking rare."""
+        if until < self.timers.horizon:
+            return
+        horizon = until + self._look
+        found = await store.due(self.partition, self.timers.horizon, horizon)
+        self.timers.fill(found, horizon, self.time.bracket)
+        if len(found) < FEW_TIMERS:
+            self._look = min(self._look * 2, LONGEST_LOOK)
+        elif len(found) > MANY_TIMERS:
+            self._look = max(self._look // 2, SHORTEST_LOOK)
+
+    async def look_again(self, store: Store) -> None:
+        """A predecessor's write may have landed after the first look."""
+        horizon = self.timers.horizon
+        self.timers = Timers()
+        self.timers.fill(await store.due(self.partition, -1, horizon), horizon, self.time.bracket)
+
+    def arm(self, document: Document) -> None:
+        if document.wake_at is not None:
+            self.timers.arm(Timer(document.wake_at, document.id, document.history), self.time.bracket)
+
+    def timers_due(self, time: PartitionTime, limit: int) -> list[str]:
+        """Whose time has come when the partition's time will be `time`; inside a bracket that stays, by the bracket's time."""
+        same = time.bracket == self.time.bracket
+        return self.timers.due(time.now, time.history_now if same else time.now, limit)
+
+    def take_time(self, time: PartitionTime) -> None:
+        """The batch is saved: its time is ours, and a bracket that ended gives its timers back to the present."""
+        ended = self.time.bracket is not None and time.bracket != self.time.bracket
+        self.time = time
+        if ended:
+            self.timers.close_bracket()
+
+    def may_say(self) -> Instant:
+        """Up to when everything that this partition decides has been said."""
+        overdue = self.overdue()
+        return self.time.now if overdue is None else min(self.time.now, overdue - 1)
+
+    def positions(self, arrivals: Sequence[Arrival]) -> dict[str, Committed]:
+        """Per input topic, what to commit once these arrivals are applied and what they emitted is acknowledged."""
+        offsets = {arrival.record.topic: arrival.record.offset + 1 for arrival in arrivals}
+        return {topic: Committed(offset, self.time.to_metadata(topic)) for topic, offset in offsets.items()}
+
+    def key(self, topic: str) -> str:
+        return position_key(topic, self.partition)
+
+    def _stands_alone(self, arrival: Arrival) -> bool:
+        data = arrival.event.data if arrival.event else None
+        if isinstance(data, CustomerResumeRequested):
+            return data.service == self._service
+        return isinstance(data, HistoryBegan | HistoryEnded)

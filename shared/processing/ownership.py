@@ -1,0 +1,159 @@
+"""Which partitions are ours: taken over from what was committed, looked at again for late writes, forgotten when they go."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
+
+from shared.clock import SECOND, Clock, Instant
+from shared.processing.announcer import Announcer
+from shared.processing.batch import Loaded, Outcome
+from shared.processing.cache import DocumentCache
+from shared.processing.customer import Covered, covered_by, unpublished
+from shared.processing.owned import Owned
+from shared.processing.ports import FatalError, LogReader, LogWriter, Store
+from shared.processing.records import Committed, Fetched, TopicPartition
+from shared.processing.retry import Retry
+
+_log = logging.getLogger(__name__)
+
+
+class Ownership:
+    """The partitions of one worker. All but the listeners run under `lock`, which the listeners wait for."""
+
+    def __init__(
+        self,
+        service: str,
+        inputs: tuple[str, ...],
+        reader: LogReader,
+        writer: LogWriter,
+        store: Store,
+        retry: Retry,
+        clock: Clock,
+        announcer: Announcer,
+        cache: DocumentCache,
+    ) -> None:
+        self.lock = asyncio.Lock()
+        self.owned: dict[int, Owned] = {}
+        self.watermarks: dict[str, int] = {}
+        self.pending: set[TopicPartition] = set()
+        self.looked_at: Instant = 0
+        self._service = service
+        self._inputs = inputs
+        self._reader = reader
+        self._writer = writer
+        self._store = store
+        self._retry = retry
+        self._clock = clock
+        self._announcer = announcer
+        self._cache = cache
+
+    @property
+    def covered(self) -> Covered:
+        return covered_by(self.watermarks)
+
+    async def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        async with self.lock:
+            self.pending |= set(partitions)
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Awaits the batch in hand, then forgets all about these partitions."""
+        async with self.lock:
+            self.pending -= set(partitions)
+            for number in {partition.partition for partition in partitions}:
+                self.owned.pop(number, None)
+                self._cache.empty(number)
+
+    async def take_over(self) -> None:
+        """Before any record of a partition just assigned: its time, its timers, and what a predecessor left unsent."""
+        if not self.pending:
+            return
+        taken = sorted(self.pending)
+        numbers = sorted({partition.partition for partition in taken})
+        if {TopicPartition(topic, number) for topic in self._inputs for number in numbers} != set(taken):
+            raise FatalError("the group split a partition number over members: all of them must use the range assignor")
+        committed = await self._retry("reading commits", lambda: self._reader.committed(taken))
+        for number in numbers:
+            await self._own(number, {tp.topic: at for tp, at in committed.items() if tp.partition == number})
+        self.pending -= set(taken)
+        _log.info("partitions taken over", extra={"partitions": len(numbers)})
+
+    async def _own(self, number: int, committed: dict[str, Committed]) -> None:
+        self._cache.empty(number)
+        owned = Owned(number, self._service, committed)
+        for topic, at in committed.items():
+            self.watermarks[owned.key(topic)] = at.offset
+        await self._look_ahead(owned)
+        self.owned[number] = owned
+        await self._republish_unsent(number)
+
+    async def _look_ahead(self, owned: Owned) -> None:
+        """As far as the wall clock too: in a quiet log only a timer that we know of can make us ask for a tick."""
+        until = max(owned.time.now, self._clock())
+        await self._retry("reading timers", lambda: owned.look_ahead(self._store, until))
+
+    def accept(self, fetched: Fetched) -> None:
+        """Whatever was fetched across a rebalance, or leaves a gap, is fetched again from where we are."""
+        if fetched.epoch != self._reader.epoch():
+            self.seek_back({record.source for record in fetched.records})
+            return
+        gaps: set[TopicPartition] = set()
+        for record in fetched.records:
+            owned = self.owned.get(record.partition)
+            if owned is not None and record.source not in gaps and not owned.offer(record):
+                gaps.add(record.source)
+        self.seek_back(gaps)
+
+    def seek_back(self, partitions: Iterable[TopicPartition]) -> None:
+        for partition in partitions:
+            owned = self.owned.get(partition.partition)
+            if owned is not None:
+                self._reader.seek(partition, owned.next[partition.topic])
+
+    async def look_again(self, every: float) -> None:
+        """A predecessor's write may have landed after the first look: its timers and its unsent events are ours."""
+        now = self._clock()
+        if now - self.looked_at < every * SECOND:
+            return
+        self.looked_at = now
+        for number, owned in self.owned.items():
+            await self._look_ahead(owned)
+            await self._retry("reading timers", partial(owned.look_again, self._store))
+            await self._republish_unsent(number)
+
+    async def _republish_unsent(self, number: int) -> None:
+        """What a timer emitted concerns no input, so no redelivery would bring it back."""
+        left = await self._retry("reading unsent", lambda: self._store.unsent(number))
+        if not left:
+            return
+        found = await self._retry("reading customers", lambda: self._store.load(left))
+        outcome = Outcome()
+        for document in found.values():
+            outcome.republished.extend((document, entry) for entry in unpublished(document, self.covered))
+            outcome.confirmed[document.id] = document.rev
+        messages = list(self._announcer.events(outcome))
+        await self._retry("publishing to Kafka", lambda: self._writer.publish(messages))
+        self._cache.discard(found)
+        await self.confirm(outcome.confirmed)
+
+    async def confirm(self, revisions: Mapping[str, int]) -> None:
+        """What timers emitted is in the log: only now may their mark go, and only at the revision that was published."""
+        if not revisions:
+            return
+        await self._retry("clearing unsent marks", lambda: self._store.clear_unsent(revisions))
+        for customer_id, rev in revisions.items():
+            self._cache.sent(customer_id, rev)
+
+    def advance(self, positions: Mapping[TopicPartition, Committed]) -> None:
+        """The commit was acknowledged: what these inputs caused is covered."""
+        for partition, at in positions.items():
+            self.watermarks[self.owned[partition.partition].key(partition.topic)] = at.offset
+
+    def keep(self, outcome: Outcome, touched: Mapping[str, Loaded]) -> None:
+        """The write was acknowledged: only now may the cache know of it, and the timers."""
+        for loaded in touched.values():
+            if loaded.fresh:
+                self._cache.put(loaded.document, loaded.state)
+        for document in outcome.documents:
+            self._cache.put(document, outcome.states[document.id])
+            self.owned[document.partition].arm(document)

@@ -1,0 +1,54 @@
+"""The time of one partition: moved by records alone, kept in the commits, so that every owner sees the same."""
+
+import json
+from dataclasses import dataclass, field
+
+from shared.clock import Instant
+from shared.events.customers import HistoryBegan, HistoryEnded
+from shared.processing.arrivals import Arrival
+
+
+@dataclass(slots=True)
+class PartitionTime:
+    """`now` is the largest logical time applied. While a history bracket is open (`bracket`: the offset of its beginning),
+    customers first seen in it follow `history_now`."""
+
+    now: Instant = 0
+    bracket: int | None = None
+    history_now: Instant = 0
+    inputs: dict[str, Instant] = field(default_factory=dict)
+
+    def copy(self) -> "PartitionTime":
+        return PartitionTime(self.now, self.bracket, self.history_now, dict(self.inputs))
+
+    def see(self, arrival: Arrival) -> None:
+        """Called once per record, in the order in which they are applied, before the record itself is."""
+        self.now = max(self.now, arrival.time)
+        self.inputs[arrival.record.topic] = arrival.time
+        event = arrival.event
+        if event is None:
+            return
+        if isinstance(event.data, HistoryBegan) and arrival.record.topic.startswith("guanxi.customers."):
+            self.bracket, self.history_now = arrival.record.offset, 0
+        elif isinstance(event.data, HistoryEnded) and arrival.record.topic.startswith("guanxi.customers."):
+            self.bracket = None
+        elif self.bracket is not None and arrival.mark is not None:
+            self.history_now = max(self.history_now, arrival.logical_time)
+
+    def until(self, history: int | None) -> Instant:
+        """How far the timers of a customer with this history mark may fire."""
+        return self.history_now if history is not None and history == self.bracket else self.now
+
+    def to_metadata(self, topic: str) -> str:
+        parts: dict[str, object] = {"t": self.inputs.get(topic, 0), "n": self.now}
+        if self.bracket is not None:
+            parts |= {"b": self.bracket, "h": self.history_now}
+        return json.dumps(parts, separators=(",", ":"))
+
+    def restore(self, topic: str, metadata: str) -> None:
+        """Takes up what a predecessor committed for one input; inputs may have been committed at different moments."""
+        parts = json.loads(metadata) if metadata else {}
+        self.inputs[topic] = parts.get("t", 0)
+        if parts.get("n", 0) >= self.now:
+            self.now = parts.get("n", 0)
+            self.bracket, self.history_now = parts.get("b"), parts.get("h", 0)

@@ -1,0 +1,61 @@
+"""Which customers of one partition have something due soon: a heap over a horizon, filled from the store in ranges."""
+
+import heapq
+
+from shared.clock import Instant
+from shared.processing.ports import Timer
+
+
+class Timers:
+    """Holds every timer with wake_at <= horizon, maybe more than once: the document is the truth when one is taken out.
+
+    Timers of customers inside a history bracket stand in a heap of their own, because another time governs them.
+    """
+
+    def __init__(self) -> None:
+        self.horizon: Instant = -1
+        self._present: list[tuple[Instant, str]] = []
+        self._history: list[tuple[Instant, str]] = []
+
+    def fill(self, timers: list[Timer], horizon: Instant, bracket: int | None) -> None:
+        for timer in timers:
+            self._push(timer, bracket)
+        self.horizon = max(self.horizon, horizon)
+
+    def arm(self, timer: Timer, bracket: int | None) -> None:
+        if timer.wake_at <= self.horizon:
+            self._push(timer, bracket)
+
+    def close_bracket(self) -> None:
+        """The bracket has ended: its customers follow the partition's time from now on."""
+        self._present += self._history
+        self._history = []
+        heapq.heapify(self._present)
+
+    def due(self, now: Instant, history_now: Instant, limit: int) -> list[str]:
+        """Customer ids whose time has come, each once, at most about `limit`; they leave the heaps."""
+        found: dict[str, None] = {}
+        for heap, until in ((self._present, now), (self._history, history_now)):
+            while heap and heap[0][0] <= until and len(found) < limit:
+                found[heapq.heappop(heap)[1]] = None
+        return list(found)
+
+    def next_at(self) -> Instant | None:
+        """The earliest timer that the partition's own time governs."""
+        return self._present[0][0] if self._present else None
+
+    def overdue(self, now: Instant, history_now: Instant) -> Instant | None:
+        """The earliest timer that has come and was not yet taken; None when all were."""
+        heads = [
+            heap[0][0]
+            for heap, until in ((self._present, now), (self._history, history_now))
+            if heap and heap[0][0] <= until
+        ]
+        return min(heads, default=None)
+
+    def __len__(self) -> int:
+        return len(self._present) + len(self._history)
+
+    def _push(self, timer: Timer, bracket: int | None) -> None:
+        inside = timer.history is not None and timer.history == bracket
+        heapq.heappush(self._history if inside else self._present, (timer.wake_at, timer.customer_id))

@@ -1,0 +1,292 @@
+"""The sequential loop of one worker: fetch, apply, write, publish, commit. Ownership of partitions is its only coordination."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from shared.clock import SECOND, Clock
+from shared.events.customers import CustomerResumeRequested
+from shared.processing.announcer import Announcer
+from shared.processing.arrivals import Arrival, arrive
+from shared.processing.batch import Batch, Loaded, Outcome, Waiting
+from shared.processing.cache import DocumentCache
+from shared.processing.document import Document
+from shared.processing.domain import Domain
+from shared.processing.failures import FailureBudget
+from shared.processing.metrics import EngineMetrics
+from shared.processing.owned import Owned
+from shared.processing.ownership import Ownership
+from shared.processing.partition_time import PartitionTime
+from shared.processing.ports import FatalError, LogReader, LogScanner, LogWriter, Store, TransientError
+from shared.processing.records import Committed, Fetched, TopicPartition
+from shared.processing.retry import Retry
+from shared.processing.wakeups import TickAsker
+
+IDLE_WAIT = 0.2
+"""Seconds that a fetch may wait when nothing is due: how late at most an idle worker sees a stop or a pause."""
+HELD_LIMIT = 100_000
+"""Records that may wait in the merges before fetching pauses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    reader: LogReader
+    writer: LogWriter
+    scanner: LogScanner
+    store: Store
+    retry: Retry
+    clock: Clock
+    metrics: EngineMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`inputs`: full topic names. `patience` in seconds. `asks`: whether ticks may be asked for (GUANXI_CLOCK=wall).
+
+    `recheck` in seconds: how often an owner looks again for what a predecessor's late write left.
+    """
+
+    inputs: tuple[str, ...]
+    output: str | None
+    latest: str | None = None
+    batch_size: int = 2_000
+    patience: float = 2.0
+    asks: bool = True
+    cache: int = 50_000
+    recheck: float = 5.0
+
+
+class Worker:
+    """One member of the service's consumer group. `run` until `stop`; a FatalError leaves `run` and ends the process."""
+
+    def __init__(self, domain: Domain[Any], ports: Ports, options: Options) -> None:
+        self._domain = domain
+        self._ports = ports
+        self._options = options
+        self._cache = DocumentCache(options.cache)
+        self._budget = FailureBudget()
+        self._announcer = Announcer(domain.service, options.output, options.latest)
+        self._asker = TickAsker(domain.service, ports.clock)
+        self._stopping = False
+        self.paused = False
+        self.ownership = Ownership(
+            domain.service,
+            options.inputs,
+            ports.reader,
+            ports.writer,
+            ports.store,
+            ports.retry,
+            ports.clock,
+            self._announcer,
+            self._cache,
+        )
+
+    @property
+    def owned(self) -> Mapping[int, Owned]:
+        return self.ownership.owned
+
+    async def run(self) -> None:
+        """Raises FatalError when it must not go on; everything applied before is committed or will be redelivered."""
+        await self._ports.reader.start(self.ownership.assigned, self.ownership.revoked)
+        try:
+            while not self._stopping:
+                await self.step()
+        finally:
+            await self._ports.reader.stop()
+
+    def stop(self) -> None:
+        """The batch in hand is finished first."""
+        self._stopping = True
+
+    def forget_cache(self) -> None:
+        """After a rebuild has switched the collection: what was cached is of the old one."""
+        for number in self.owned:
+            self._cache.empty(number)
+
+    async def step(self) -> bool:
+        """One turn. False when there was nothing to do."""
+        fetched = await self._fetch()
+        async with self.ownership.lock:
+            await self.ownership.take_over()
+            self.ownership.accept(fetched)
+            if self.paused:
+                return False
+            worked = await self._work()
+            await self.ownership.look_again(self._options.recheck)
+            await self._ask()
+            return worked
+
+    async def _fetch(self) -> Fetched:
+        held = sum(owned.merge.waiting() for owned in self.owned.values())
+        limit = self._options.batch_size if held < HELD_LIMIT else 1
+        return await self._ports.retry("reading from Kafka", lambda: self._ports.reader.fetch(limit, self._wait()))
+
+    def _wait(self) -> float:
+        """Seconds until something is due without any record; ready work waits for nothing."""
+        if self.paused:
+            return IDLE_WAIT
+        if self.ownership.pending or any(owned.ready() or owned.overdue() is not None for owned in self.owned.values()):
+            return 0.0
+        wait = IDLE_WAIT
+        if self._options.asks:
+            now = self._ports.clock()
+            asks = [at for owned in self.owned.values() if (at := self._asker.next_at(owned)) is not None]
+            wait = min([wait, *((at - now) / SECOND for at in asks)])
+        return max(wait, 0.001)
+
+    async def _ask(self) -> None:
+        messages = self._asker.ask(self.owned.values()) if self._options.asks else []
+        if messages:
+            self._ports.metrics.count("ticks_asked", len(messages))
+            await self._ports.retry("asking for a tick", lambda: self._ports.writer.publish(messages))
+
+    async def _work(self) -> bool:
+        arrivals = self._collect()
+        if not arrivals and all(owned.overdue() is None for owned in self.owned.values()):
+            return False
+        started = self._ports.clock()
+        await self._apply(arrivals)
+        self._ports.metrics.batch_seconds.observe((self._ports.clock() - started) / SECOND)
+        return True
+
+    def _collect(self) -> list[Arrival]:
+        arrivals: list[Arrival] = []
+        for owned in self.owned.values():
+            arrivals += owned.collect(self._options.batch_size - len(arrivals)) or self._out_of_patience(owned)
+        return arrivals
+
+    def _out_of_patience(self, owned: Owned) -> list[Arrival]:
+        """A stopped neighbour must not stop us: after `patience` the head goes in the order of arrival."""
+        head = owned.merge.head()
+        if head is None or owned.ready() is not None or not self._quiet(owned, head):
+            owned.blocked_since = None
+            return []
+        now = self._ports.clock()
+        if owned.blocked_since is None:
+            owned.blocked_since = now
+        if now - owned.blocked_since < self._options.patience * SECOND:
+            return []
+        self._ports.metrics.count("impatient")
+        return [owned.force(head)]
+
+    def _quiet(self, owned: Owned, head: Arrival) -> bool:
+        """Whether the inputs that hold the head back were read to their ends: only then is there anything to wait for."""
+        blocking = owned.merge.blocked_by(head)
+        return all(self._ports.reader.read_to_end(TopicPartition(topic, owned.partition)) for topic in blocking)
+
+    async def _apply(self, arrivals: list[Arrival]) -> None:
+        """Redone from the store's truth until the write is acknowledged; nothing of a failed attempt is kept."""
+        fired: dict[str, None] = {}
+        while True:
+            times = {number: owned.time.copy() for number, owned in self.owned.items()}
+            outcome, touched = await self._attempt(arrivals, times, fired)
+            if await self._saved(outcome):
+                break
+            self._cache.discard([*touched, *(document.id for document in outcome.documents)])
+            self._ports.metrics.count("conflicts")
+        for number, time in times.items():
+            self.owned[number].take_time(time)
+        self.ownership.keep(outcome, touched)
+        await self._publish(arrivals, outcome)
+        await self._commit(arrivals)
+        await self.ownership.confirm(outcome.confirmed)
+        self._count(outcome, arrivals, len(fired))
+
+    async def _attempt(
+        self, arrivals: list[Arrival], times: dict[int, PartitionTime], fired: dict[str, None]
+    ) -> tuple[Outcome, dict[str, Loaded]]:
+        """`fired` collects the customers whose timers left the heaps, so that a redo fires them again."""
+        loaded = await self._load(arrival.customer_id for arrival in arrivals if arrival.customer_id is not None)
+        batch = Batch(self._domain, loaded, self.ownership.covered, self._budget)
+        batch.apply(arrivals, times, await self._reread(arrivals, loaded))
+        fired |= dict.fromkeys(await self._due(times))
+        loaded |= await self._load(customer_id for customer_id in fired if customer_id not in loaded)
+        batch.fire(fired, times)
+        return batch.outcome(), loaded
+
+    async def _due(self, times: Mapping[int, PartitionTime]) -> list[str]:
+        found: list[str] = []
+        for number, owned in self.owned.items():
+            time = times[number]
+            if time.now > owned.timers.horizon:
+                await self._ports.retry("reading timers", partial(owned.look_ahead, self._ports.store, time.now))
+            found += owned.timers_due(time, self._options.batch_size)
+        return found
+
+    async def _reread(self, arrivals: list[Arrival], loaded: Mapping[str, Loaded]) -> Waiting:
+        """For customers that are to be resumed: the records that waited, from the log, with the partition's time then."""
+        found: dict[str, list[tuple[Arrival, int]]] = {}
+        for arrival in arrivals:
+            data = arrival.event.data if arrival.event else None
+            entry = loaded.get(arrival.customer_id or "")
+            if isinstance(data, CustomerResumeRequested) and data.service == self._domain.service and entry is not None:
+                found[entry.document.id] = await self._waiting(entry.document)
+        return found
+
+    async def _waiting(self, document: Document) -> list[tuple[Arrival, int]]:
+        found = []
+        for waiting in document.parked.waiting if document.parked else ():
+            source = TopicPartition(waiting.topic, document.partition)
+            records = await self._ports.retry(
+                "reading parked records",
+                partial(self._ports.scanner.read, source, waiting.offset, waiting.offset + 1, 1),
+            )
+            if not records:
+                raise FatalError(f"a parked record is gone from {waiting.topic}: its retention must be for good")
+            found.append((arrive(records[0]), waiting.partition_time))
+        return found
+
+    async def _load(self, customer_ids: Iterable[str]) -> dict[str, Loaded]:
+        wanted = dict.fromkeys(customer_ids)
+        cached = {key: entry for key in wanted if (entry := self._cache.get(key)) is not None}
+        missing = [key for key in wanted if key not in cached]
+        if not missing:
+            return cached
+        found = await self._ports.retry("reading customers", lambda: self._ports.store.load(missing))
+        return cached | {key: Loaded(document, fresh=True) for key, document in found.items()}
+
+    async def _saved(self, outcome: Outcome) -> bool:
+        """False: conflict, duplicate key or unknown outcome; all customers of the batch are read again."""
+        if not outcome.documents:
+            return True
+        try:
+            return await self._ports.store.save(outcome.documents)
+        except TransientError:
+            await self._ports.retry.pause()
+            return False
+
+    async def _publish(self, arrivals: list[Arrival], outcome: Outcome) -> None:
+        """Old before new, and all acknowledged, before anything is committed."""
+        messages = [*self._announcer.events(outcome), *self._announcer.marks(arrivals, self.owned.values())]
+        if messages:
+            await self._ports.retry("publishing to Kafka", lambda: self._ports.writer.publish(messages))
+
+    async def _commit(self, arrivals: list[Arrival]) -> None:
+        """Only what was applied, with the partition's time. A commit that failed costs duplicates, never a loss."""
+        by_partition: dict[int, list[Arrival]] = {}
+        for arrival in arrivals:
+            by_partition.setdefault(arrival.record.partition, []).append(arrival)
+        positions: dict[TopicPartition, Committed] = {}
+        for number, mine in by_partition.items():
+            found = self.owned[number].positions(mine)
+            positions |= {TopicPartition(topic, number): at for topic, at in found.items()}
+        if positions and await self._committed(positions):
+            self.ownership.advance(positions)
+
+    async def _committed(self, positions: Mapping[TopicPartition, Committed]) -> bool:
+        try:
+            return await self._ports.reader.commit(positions)
+        except TransientError:
+            return False
+
+    def _count(self, outcome: Outcome, arrivals: list[Arrival], timers: int) -> None:
+        metrics = self._ports.metrics
+        metrics.count("events", len(arrivals))
+        metrics.count("duplicates", outcome.duplicates)
+        metrics.count("emitted", len(outcome.emitted))
+        metrics.count("republished", len(outcome.republished))
+        metrics.count("dead_letters", len(outcome.dead))
+        metrics.count("timers", timers)
+        metrics.count("parked", outcome.parked)
+        metrics.armed_timers.set(sum(len(owned.timers) for owned in self.owned.values()))
