@@ -39,6 +39,9 @@ class Merge:
         self._queues[head.record.topic].popleft()
         return head
 
+    def held(self, topic: str) -> int:
+        return len(self._queues[topic])
+
     def waiting(self) -> int:
         return sum(map(len, self._queues.values()))
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from shared.clock import DAY, SECOND, Instant
-from shared.events.customers import CustomerResumeRequested, HistoryBegan, HistoryEnded
+from shared.events.customers import HistoryBegan, HistoryEnded
 from shared.processing.arrivals import Arrival, arrive, position_key
 from shared.processing.document import Document
 from shared.processing.merge import Merge
+from shared.processing.parking import asks_to_resume
 from shared.processing.partition_time import PartitionTime
 from shared.processing.ports import Store, Timer
 from shared.processing.records import Committed, Record
@@ -122,6 +123,4 @@ class Owned:
 
     def _stands_alone(self, arrival: Arrival) -> bool:
         data = arrival.event.data if arrival.event else None
-        if isinstance(data, CustomerResumeRequested):
-            return data.service == self._service
-        return isinstance(data, HistoryBegan | HistoryEnded)
+        return isinstance(data, HistoryBegan | HistoryEnded) or asks_to_resume(arrival, self._service)

@@ -6,20 +6,19 @@ from functools import partial
 from typing import Any
 
 from shared.clock import SECOND, Clock
-from shared.events.customers import CustomerResumeRequested
 from shared.processing.announcer import Announcer
-from shared.processing.arrivals import Arrival, arrive
-from shared.processing.batch import Batch, Loaded, Outcome, Waiting
+from shared.processing.arrivals import Arrival
+from shared.processing.batch import Batch, Loaded, Outcome
 from shared.processing.cache import DocumentCache
-from shared.processing.document import Document
 from shared.processing.domain import Domain
 from shared.processing.failures import FailureBudget
 from shared.processing.metrics import EngineMetrics
 from shared.processing.owned import Owned
 from shared.processing.ownership import Ownership
+from shared.processing.parking import waiting_records
 from shared.processing.partition_time import PartitionTime
-from shared.processing.ports import FatalError, LogReader, LogScanner, LogWriter, Store, TransientError
-from shared.processing.records import Committed, Fetched, TopicPartition
+from shared.processing.ports import LogReader, LogScanner, LogWriter, Store, TransientError
+from shared.processing.records import Committed, Fetched, Record, TopicPartition
 from shared.processing.retry import Retry
 from shared.processing.wakeups import TickAsker
 
@@ -199,7 +198,8 @@ class Worker:
         """`fired` collects the customers whose timers left the heaps, so that a redo fires them again."""
         loaded = await self._load(arrival.customer_id for arrival in arrivals if arrival.customer_id is not None)
         batch = Batch(self._domain, loaded, self.ownership.covered, self._budget)
-        batch.apply(arrivals, times, await self._reread(arrivals, loaded))
+        waiting = await waiting_records(arrivals, loaded, self._domain.service, self._read_one)
+        batch.apply(arrivals, times, waiting)
         fired |= dict.fromkeys(await self._due(times))
         loaded |= await self._load(customer_id for customer_id in fired if customer_id not in loaded)
         batch.fire(fired, times)
@@ -214,28 +214,9 @@ class Worker:
             found += owned.timers_due(time, self._options.batch_size)
         return found
 
-    async def _reread(self, arrivals: list[Arrival], loaded: Mapping[str, Loaded]) -> Waiting:
-        """For customers that are to be resumed: the records that waited, from the log, with the partition's time then."""
-        found: dict[str, list[tuple[Arrival, int]]] = {}
-        for arrival in arrivals:
-            data = arrival.event.data if arrival.event else None
-            entry = loaded.get(arrival.customer_id or "")
-            if isinstance(data, CustomerResumeRequested) and data.service == self._domain.service and entry is not None:
-                found[entry.document.id] = await self._waiting(entry.document)
-        return found
-
-    async def _waiting(self, document: Document) -> list[tuple[Arrival, int]]:
-        found = []
-        for waiting in document.parked.waiting if document.parked else ():
-            source = TopicPartition(waiting.topic, document.partition)
-            records = await self._ports.retry(
-                "reading parked records",
-                partial(self._ports.scanner.read, source, waiting.offset, waiting.offset + 1, 1),
-            )
-            if not records:
-                raise FatalError(f"a parked record is gone from {waiting.topic}: its retention must be for good")
-            found.append((arrive(records[0]), waiting.partition_time))
-        return found
+    async def _read_one(self, source: TopicPartition, offset: int) -> list[Record]:
+        read = partial(self._ports.scanner.read, source, offset, offset + 1, 1)
+        return await self._ports.retry("reading parked records", read)
 
     async def _load(self, customer_ids: Iterable[str]) -> dict[str, Loaded]:
         wanted = dict.fromkeys(customer_ids)
