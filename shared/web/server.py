@@ -21,7 +21,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int, *, or_any: bool = False) -> socket.socket:
-    """A listening socket. `or_any`: any free port when `port` is taken (a second process of the service), else OSError."""
+    """A listening socket. `or_any`: any free port when `port` is taken (a second process of a service), else OSError."""
     try:
         return _bound(host, port)
     except OSError:
