@@ -46,6 +46,7 @@ class Customer(Generic[S]):
         self._domain = domain
         self.before = document
         self.document = document
+        """`before` until the first change, then a copy of our own (`_touch`)."""
         self._state = state
         self.emitted: list[Entry] = []
         self.by_timer = False
@@ -78,8 +79,9 @@ class Customer(Generic[S]):
 
     def resume(self, waiting: list[tuple[Arrival, Instant]], position: str) -> None:
         """Applies what waited as if the customer had never been parked; parks it again where it still cannot be."""
-        self.document = self.document.replaced(parked=None)
-        self.document = self.document.replaced(wake_at=self._wake_at(self.state))
+        self._touch()
+        self.document.parked = None
+        self.document.wake_at = self._wake_at(self.state)
         for arrival, partition_time in waiting:
             if self.document.parked is not None:
                 self._wait(arrival, partition_time)
@@ -88,15 +90,16 @@ class Customer(Generic[S]):
 
     def fire(self, time: PartitionTime) -> None:
         """All timers that the partition's time has reached, caused by no record of this customer; a fault parks it."""
+        self._touch()
         if self.document.history != time.bracket:
-            self.document = self.document.replaced(history=None)
-        snapshot = (self.document, self._state, list(self.emitted))
+            self.document.history = None
+        snapshot = (self.document.copied(), self._state, list(self.emitted))
         try:
             self._fire(time.until(self.document.history), "")
         except DomainFault as fault:
             self.document, self._state, self.emitted = snapshot
             parked = Parked(str(fault), self.document.wake_at or self.document.at)
-            self.document = self.document.replaced(parked=parked, wake_at=None)
+            self.document.parked, self.document.wake_at = parked, None
             self.faulted = True
 
     def _fire(self, until: Instant, position: str) -> None:
@@ -137,18 +140,23 @@ class Customer(Generic[S]):
         record = arrival.record
         return self.document.positions.get(position_key(record.topic, record.partition), -1) >= record.offset
 
+    def _touch(self) -> None:
+        if self.document is self.before:
+            self.document = self.before.copied()
+
     def _advance(self, arrival: Arrival) -> None:
         record = arrival.record
         positions = {**self.document.positions, position_key(record.topic, record.partition): record.offset}
-        self.document = self.document.replaced(positions=positions, partition=record.partition)
+        self._touch()
+        self.document.positions, self.document.partition = positions, record.partition
 
     def _enter_time(self, arrival: Arrival, time: PartitionTime) -> None:
         """Who is first seen inside a history bracket follows its time, until the bracket ends or the present speaks."""
         first = self.before.rev == 0 and not self.document.at
         if first and arrival.mark is not None:
-            self.document = self.document.replaced(history=time.bracket)
+            self.document.history = time.bracket
         elif self.document.history is not None and (self.document.history != time.bracket or arrival.mark is None):
-            self.document = self.document.replaced(history=None)
+            self.document.history = None
 
     def _wait(self, arrival: Arrival, until: Instant) -> None:
         parked = self.document.parked
@@ -156,13 +164,14 @@ class Customer(Generic[S]):
         if len(parked.waiting) >= PARKED_LIMIT:
             raise ParkingFull(self.document.id)
         waiting = Waiting(arrival.record.topic, arrival.record.offset, until)
-        self.document = self.document.replaced(parked=replace(parked, waiting=(*parked.waiting, waiting)), wake_at=None)
+        self.document.parked = replace(parked, waiting=(*parked.waiting, waiting))
+        self.document.wake_at = None
 
     def _admit(self, arrival: Arrival, until: Instant, position: str) -> bool:
         """Duplicates out; then timers, then the record; whatever fails parks the customer and this record waits."""
         if arrival.event is not None and self._duplicate(arrival.event):
             return False
-        snapshot = (self.document, self._state, list(self.emitted))
+        snapshot = (self.document.copied(), self._state, list(self.emitted))
         try:
             self._decide(arrival, until, position)
         except DomainFault as fault:
@@ -179,7 +188,7 @@ class Customer(Generic[S]):
             return
         self._fire(until, position)
         cause = Cause(position, event.id, event.correlationid or event.id, arrival.mark)
-        self.document = self.document.replaced(mark=arrival.mark)
+        self.document.mark = arrival.mark
         at = max(self.document.at, arrival.logical_time)
         if isinstance(event.data, CustomerErased):
             self._erase(event, event.data, at, cause)
@@ -206,7 +215,7 @@ class Customer(Generic[S]):
 
     def _take(self, decision: Decision[S], at: Instant, cause: Cause) -> None:
         self._state = decision.state
-        self.document = self.document.replaced(at=at, wake_at=self._wake_at(decision.state))
+        self.document.at, self.document.wake_at = at, self._wake_at(decision.state)
         self._emit(decision.events, at, cause)
 
     def _wake_at(self, state: S) -> Instant | None:
@@ -221,7 +230,7 @@ class Customer(Generic[S]):
             number += 1
             text = write(self._domain.service, self.document.id, number, data, at, cause, inputs)
             self.emitted.append(Entry(cause.position, text))
-        self.document = self.document.replaced(sequence=number)
+        self.document.sequence = number
 
     def _duplicate(self, event: Event) -> bool:
         if event.number is not None:
@@ -235,17 +244,17 @@ class Customer(Generic[S]):
         expected = self.document.applied.get(event.source, 0) + 1
         if event.number != expected:
             raise DomainFault(f"gap in {event.source}: expected {expected}, got {event.number}")
-        self.document = self.document.replaced(applied={**self.document.applied, event.source: event.number})
+        self.document.applied = {**self.document.applied, event.source: event.number}
         return None
 
     def _remember(self, event: Event) -> None:
         now = event.recorded_at
         young = [pair for pair in self.document.recent if now - pair[1] <= RECENT_AGE]
-        self.document = self.document.replaced(recent=(*young, (digest(event), now))[-RECENT_COUNT:])
+        self.document.recent = (*young, (digest(event), now))[-RECENT_COUNT:]
 
     def _park(self, error: str, arrival: Arrival, until: Instant) -> None:
         since = max(self.document.at, arrival.logical_time)
-        self.document = self.document.replaced(parked=Parked(error, since), wake_at=None)
+        self.document.parked, self.document.wake_at = Parked(error, since), None
         self.faulted = True
         self._wait(arrival, until)
 

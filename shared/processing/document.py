@@ -1,6 +1,6 @@
 """One customer's document: all that must change together, changed by one compare-and-set write."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.clock import Instant
@@ -33,7 +33,7 @@ class Parked:
     waiting: tuple[Waiting, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Document:
     """Field meanings: DESIGN.md section 4. `history` is the bracket (offset of its beginning) in which the customer was
     first seen, None once it lives in the present; `mark` is what its last record was marked with (history, replay, None),
@@ -85,8 +85,34 @@ class Document:
         fields.update((key, value) for key, value in optional.items() if value not in (None, False, [], {}))
         return fields
 
+    def copied(self) -> "Document":
+        """A working copy whose fields may be set; their values (dictionaries too) are replaced, never changed in place."""
+        return Document(
+            self.id,
+            self.rev,
+            self.partition,
+            self.at,
+            self.positions,
+            self.applied,
+            self.recent,
+            self.wake_at,
+            self.sequence,
+            self.outbox,
+            self.unsent,
+            self.parked,
+            self.history,
+            self.mark,
+            self.erased,
+            self.disordered,
+            self.state,
+            self.view,
+        )
+
     def replaced(self, **changes: Any) -> "Document":
-        return replace(self, **changes)
+        copy = self.copied()
+        for name, value in changes.items():
+            setattr(copy, name, value)
+        return copy
 
 
 def _parked_fields(parked: Parked | None) -> dict[str, Any] | None:

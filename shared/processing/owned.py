@@ -26,6 +26,7 @@ class Owned:
         self.partition = partition
         self.time = PartitionTime()
         self.next = {topic: at.offset for topic, at in committed.items()}
+        self.applied = dict(self.next)
         for topic, at in committed.items():
             self.time.restore(topic, at.metadata)
         self.merge = Merge(list(committed), self.time.inputs)
@@ -116,6 +117,7 @@ class Owned:
     def positions(self, arrivals: Sequence[Arrival]) -> dict[str, Committed]:
         """Per input topic, what to commit once these arrivals are applied and what they emitted is acknowledged."""
         offsets = {arrival.record.topic: arrival.record.offset + 1 for arrival in arrivals}
+        self.applied |= offsets
         return {topic: Committed(offset, self.time.to_metadata(topic)) for topic, offset in offsets.items()}
 
     def key(self, topic: str) -> str:

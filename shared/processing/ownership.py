@@ -87,6 +87,12 @@ class Ownership:
         self.owned[number] = owned
         await self._republish_unsent(number)
 
+    async def start_again(self) -> None:
+        """The collection was switched under us: positions and time are as they were, documents and timers are new."""
+        for number, owned in self.owned.items():
+            self._cache.empty(number)
+            await self._retry("reading timers", partial(owned.look_again, self._store))
+
     async def _look_ahead(self, owned: Owned) -> None:
         """As far as the wall clock too: in a quiet log only a timer that we know of can make us ask for a tick."""
         until = max(owned.time.now, self._clock())

@@ -98,11 +98,6 @@ class Worker:
         """The batch in hand is finished first."""
         self._stopping = True
 
-    def forget_cache(self) -> None:
-        """After a rebuild has switched the collection: what was cached is of the old one."""
-        for number in self.owned:
-            self._cache.empty(number)
-
     async def step(self) -> bool:
         """One turn. False when there was nothing to do."""
         fetched = await self._fetch()

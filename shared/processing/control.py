@@ -1,0 +1,53 @@
+"""How a rebuild and the workers agree: one control document that asks for a pause, one progress document per partition that answers."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.clock import SECOND, Instant
+
+FRESH = 5 * SECOND
+"""A progress document older than this is of a worker that is gone."""
+PAUSE_LASTS = 60 * SECOND
+"""A pause that nobody renews ends by itself: a rebuild that died must not stop the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the owner of a partition last said. `behind` in seconds, `lag` in records, `written_at` by its wall clock."""
+
+    partition: int
+    worker: str
+    time: Instant
+    behind: float
+    lag: int
+    paused: bool
+    written_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Asked for until an instant of the wall clock; `collection` is where the documents are now."""
+
+    until: Instant
+    collection: str
+
+    def holds(self, now: Instant) -> bool:
+        return now < self.until
+
+
+class ControlStore(Protocol):
+    async def pause(self) -> Pause: ...
+
+    async def ask_pause(self, until: Instant) -> None: ...
+
+    async def switch(self, collection: str) -> None:
+        """From now on `collection` is the live one, and the pause is over."""
+
+    async def report(self, progress: list[Progress]) -> None: ...
+
+    async def progress(self) -> list[Progress]: ...
+
+
+def owners_paused(progress: list[Progress], now: Instant) -> bool:
+    """Whether every partition that somebody owns at this moment stands still."""
+    return all(entry.paused for entry in progress if now - entry.written_at < FRESH)
