@@ -1,1 +1,1 @@
-"""What the services share: event schemas, the processing engine, and the manners of HTTP, logs and keys. Knows no service."""
+"""What the services share: event schemas, the processing engine, manners of HTTP, logs and keys. Knows no service."""

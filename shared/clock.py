@@ -1,11 +1,11 @@
-"""Instants: whole milliseconds since 1970-01-01T00:00:00Z, the one form in which the engine and the domains compute with time."""
+"""Instants: whole milliseconds since 1970-01-01T00:00:00Z, the one form in which engine and domains compute."""
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 Instant = int
-"""UTC milliseconds since the epoch. Kafka's record timestamps have the same unit, so nothing is ever rounded on the way."""
+"""UTC milliseconds since the epoch. Kafka's record timestamps have the same unit, so nothing is ever rounded."""
 
 Clock = Callable[[], Instant]
 

@@ -1,4 +1,6 @@
-"""Every topic: who writes it, who reads it, how it is keyed, kept and typed. Topics, groups, AsyncAPI, canvases and tests are made from it."""
+"""Every topic: who writes it, who reads it, how it is keyed, kept and typed.
+
+Topics, groups, AsyncAPI, canvases and tests are made from it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -34,6 +36,10 @@ class Topic:
     def short(self) -> str:
         """`customers` for `guanxi.customers.v1`: how positions name it."""
         return self.name.removeprefix("guanxi.").rsplit(".v", 1)[0]
+
+    @property
+    def producers(self) -> tuple[str, ...]:
+        return tuple(self.producer.split(", "))
 
 
 TIME = (c.ClockTicked, c.HistoryBegan, c.HistoryEnded)
@@ -74,7 +80,10 @@ CUSTOMERS = Topic(
     ),
 )
 SEGMENTS = Topic(
-    "guanxi.segments.v1", "segmentation", ("followup", "feedback", "intake"), (s.SegmentsChanged, s.CustomerForgotten, *TIME)
+    "guanxi.segments.v1",
+    "segmentation",
+    ("followup", "feedback", "intake"),
+    (s.SegmentsChanged, s.CustomerForgotten, *TIME),
 )
 SEGMENTS_LATEST = Topic("guanxi.segments.latest.v1", "segmentation", (), (s.SegmentsChanged,), cleanup="compact")
 FOLLOWUPS = Topic(
@@ -118,7 +127,12 @@ FEEDBACK = Topic(
     ),
 )
 WAKEUPS = Topic(
-    "guanxi.wakeups.v1", "segmentation, followup, feedback", ("intake",), (w.ClockTickWanted,), retention=HOUR, key="none"
+    "guanxi.wakeups.v1",
+    "segmentation, followup, feedback",
+    ("intake",),
+    (w.ClockTickWanted,),
+    retention=HOUR,
+    key="none",
 )
 
 
@@ -150,7 +164,7 @@ def topic(name: str) -> Topic:
 
 
 def inputs_of(service: str) -> tuple[Topic, ...]:
-    """What a processing service merges, in the order that breaks ties; intake reads its neighbours for receipts only."""
+    """What a processing service merges, in the order that breaks ties; intake reads neighbours for receipts only."""
     found = [t for t in TOPICS if service in t.consumers]
     return tuple(sorted(found, key=lambda t: t.name))
 

@@ -1,4 +1,4 @@
-"""Bytes to events and back: one discriminated union over all types that were ever shipped, with upcasters for old versions."""
+"""Bytes to events and back: one discriminated union over all newest types, and upcasters for older versions."""
 
 import json
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError, create_model
 
 from shared.events.catalog import TOPICS
 from shared.events.envelope import Data, Event
+from shared.events.reasons import field_errors
 
 CONTENT_TYPE = "application/cloudevents+json"
 HEADERS: tuple[tuple[str, bytes], ...] = (("content-type", CONTENT_TYPE.encode()),)
@@ -33,14 +34,16 @@ def short_name(event_type: str) -> str:
     return event_type.removeprefix("guanxi.").rsplit(".v", 1)[0]
 
 
-def _typed(data: type[Data]) -> type[Event]:
+@lru_cache
+def event_model(data: type[Data]) -> type[Event]:
+    """The whole event of one type: the envelope with this data."""
     fields: dict[str, Any] = {"type": (Literal[data.event_type], ...), "data": (data, ...)}
     return create_model(f"{data.__name__}Event", __base__=Event, **fields)
 
 
 @lru_cache
 def _adapter() -> TypeAdapter[Event]:
-    union: Any = Union[tuple(_typed(data) for data in data_types().values())]  # noqa: UP007 - built at run time
+    union: Any = Union[tuple(event_model(data) for data in data_types().values())]  # noqa: UP007 - built at run time
     typed: Any = Annotated[union, Field(discriminator="type")]
     return TypeAdapter(typed)
 
@@ -58,7 +61,17 @@ def _upcast(value: bytes, error: ValidationError) -> Event:
     upcaster = UPCASTERS.get(str(document.get("type")))
     if upcaster is None:
         raise UndecodableEvent(_reasons(error)) from None
-    return decode(json.dumps(upcaster(document)).encode())
+    return decode(json.dumps(_raised(upcaster, document)).encode())
+
+
+def _raised(upcaster: Upcaster, document: dict[str, Any]) -> dict[str, Any]:
+    try:
+        newer = upcaster(document)
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, ArithmeticError) as fault:
+        raise UndecodableEvent(f"an old version that lacks something: {type(fault).__name__}") from None
+    if newer.get("type") == document["type"]:
+        raise UndecodableEvent("an upcaster must move its type on")
+    return newer
 
 
 def _json_object(value: bytes) -> dict[str, Any]:
@@ -72,5 +85,5 @@ def _json_object(value: bytes) -> dict[str, Any]:
 
 
 def _reasons(error: ValidationError) -> str:
-    shown = error.errors(include_input=False, include_url=False, include_context=False)[:5]
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['type']}" for e in shown)
+    shown = field_errors(error.errors(include_input=False, include_url=False))[:5]
+    return "; ".join(f"{e['field'] or 'event'}: {e['reason']}" for e in shown)

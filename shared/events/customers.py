@@ -75,7 +75,7 @@ class CustomerCorrected(OfCustomer):
 
 class CustomerAssigned(OfCustomer):
     event_type: ClassVar[str] = "guanxi.customer.assigned.v1"
-    owner: str | None
+    owner: str | None = None
     by: str | None = None
 
 

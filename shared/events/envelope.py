@@ -1,6 +1,6 @@
 """The CloudEvents 1.0 envelope (structured mode) with the attributes that Guanxi adds."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, SerializeAsAny
 
@@ -17,7 +17,7 @@ class Data(Model):
 
 
 class Event(Model):
-    """One CloudEvent. `time` is when it happened, `recordedtime` when intake took it in or when our service decided it."""
+    """One CloudEvent. `time`: when it happened. `recordedtime`: when intake took it in, or our service decided it."""
 
     specversion: str = "1.0"
     id: str
@@ -53,8 +53,3 @@ class Event(Model):
 
     def to_json(self) -> bytes:
         return self.model_dump_json(exclude_none=True).encode()
-
-
-def attributes(event: Event) -> dict[str, Any]:
-    """Everything but the data: safe to log, since no attribute carries personal data."""
-    return event.model_dump(mode="json", exclude={"data"}, exclude_none=True)

@@ -49,12 +49,12 @@ class Model(BaseModel):
 class Money(Model):
     """An exact amount; on the wire the amount is a decimal in text, never a float."""
 
-    amount: Decimal
+    amount: Annotated[Decimal, Field(max_digits=24, decimal_places=8)]
     currency: CurrencyCode
 
 
 class Sealed(Model, Generic[T]):
-    """A personal value that only the holder of the customer's key can read: AES-256-GCM, base64url of nonce and ciphertext.
+    """A personal value for the holder of the customer's key: AES-256-GCM, base64url of nonce and ciphertext.
 
     `field` and the event's id are bound to the ciphertext (additional data), so that it cannot be moved elsewhere.
     """
