@@ -1,0 +1,218 @@
+"""Connections to Kafka: the one module that builds brokers, consumers, producers and admin clients."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as Place
+from aiokafka import errors as kafka_errors
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.security import parse_security
+from faststream.security import BaseSecurity
+
+from shared.processing.ports import FatalError, TransientError
+from shared.processing.records import TopicPartition
+
+PATIENCE = 30.0
+"""Seconds after which a request's outcome counts as unknown."""
+LONG_POLL_MS = 20
+"""How long the broker may hold an empty fetch. A partition whose records were just taken waits at most this for its next."""
+LONGEST_SILENCE_MS = 300_000
+REBALANCE_MS = 30_000
+LARGEST_BATCH = 512 * 1024
+LARGEST_FETCH_PER_PARTITION = 4 * 1024 * 1024
+
+_PASSED_OVER = (kafka_errors.NoOffsetForPartitionError, kafka_errors.OffsetOutOfRangeError)
+_NO_TOPIC = (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.InvalidTopicError)
+_REFUSED = (
+    kafka_errors.TopicAuthorizationFailedError,
+    kafka_errors.GroupAuthorizationFailedError,
+    kafka_errors.ClusterAuthorizationFailedError,
+    kafka_errors.SaslAuthenticationFailed,
+)
+_HOPELESS = (
+    kafka_errors.UnsupportedCodecError,
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+    kafka_errors.OffsetMetadataTooLargeError,
+    kafka_errors.UnsupportedVersionError,
+)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turns what aiokafka raises into the two errors of our ports."""
+    try:
+        yield
+    except _PASSED_OVER as error:
+        raise FatalError(
+            f"{doing}: a position is missing or outside the log ({error}); `guanxi provision --repair` says what is lost "
+            "and sets it"
+        ) from error
+    except _NO_TOPIC as error:
+        raise FatalError(f"{doing}: a topic or partition is missing ({error}); `guanxi provision` makes it") from error
+    except _REFUSED as error:
+        raise FatalError(
+            f"{doing}: Kafka refuses us ({error!r}); `guanxi provision` grants what the catalogue says"
+        ) from error
+    except _HOPELESS as error:
+        raise FatalError(f"{doing}: {error!r}") from error
+    except (kafka_errors.KafkaError, kafka_errors.ConsumerStoppedError, TimeoutError, OSError) as error:
+        raise TransientError(f"{doing}: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConnection:
+    """Where Kafka is and who we are. `security`: FastStream's, such as `SASLScram512(username, password)`; None: open."""
+
+    bootstrap: str
+    client_id: str = "guanxi"
+    security: BaseSecurity | None = field(default=None, repr=False)
+
+    def broker(self) -> KafkaBroker:
+        """Holds a subscription only: publishing needs `send_batch`, which FastStream does not offer."""
+        return KafkaBroker(
+            self.bootstrap.split(","),
+            client_id=self.client_id,
+            security=self.security,
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            apply_types=False,
+            logger=None,
+        )
+
+    def producer(self) -> AIOKafkaProducer:
+        """Idempotent, acknowledged by all in-sync replicas, not waiting for company."""
+        return AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap,
+            client_id=self.client_id,
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=0,
+            compression_type="lz4",
+            max_batch_size=LARGEST_BATCH,
+            request_timeout_ms=10_000,
+            **parse_security(self.security),
+        )
+
+    def consumer(self) -> AIOKafkaConsumer:
+        """Outside any group; partitions are assigned by hand."""
+        return AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap,
+            client_id=self.client_id,
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=LONG_POLL_MS,
+            max_partition_fetch_bytes=LARGEST_FETCH_PER_PARTITION,
+            **parse_security(self.security),
+        )
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        client = AIOKafkaAdminClient(
+            bootstrap_servers=self.bootstrap, client_id=self.client_id, **parse_security(self.security)
+        )
+        try:
+            await asyncio.wait_for(client.start(), PATIENCE)
+            yield client
+        finally:
+            await client.close()
+
+
+def subscribe(
+    broker: KafkaBroker,
+    group: str,
+    topics: Collection[str],
+    session_timeout_ms: int,
+    listener: ConsumerRebalanceListener,
+) -> Any:
+    """A batch subscriber without a handler: FastStream holds the subscription, the engine pulls from its consumer."""
+    return broker.subscriber(
+        *topics,
+        batch=True,
+        group_id=group,
+        ack_policy=AckPolicy.MANUAL,
+        no_reply=True,
+        listener=listener,
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        auto_offset_reset="none",
+        fetch_max_wait_ms=LONG_POLL_MS,
+        max_partition_fetch_bytes=LARGEST_FETCH_PER_PARTITION,
+        session_timeout_ms=session_timeout_ms,
+        heartbeat_interval_ms=min(session_timeout_ms // 3, 3_000),
+        rebalance_timeout_ms=REBALANCE_MS,
+        max_poll_interval_ms=LONGEST_SILENCE_MS,
+    )
+
+
+async def partitions_of(connection: KafkaConnection, topics: Collection[str]) -> dict[str, int]:
+    """How many partitions the broker knows of each topic; 0 for a topic that is missing."""
+    with translated("describing topics"):
+        async with connection.admin() as admin:
+            found = await asyncio.wait_for(admin.describe_topics(list(topics)), PATIENCE)
+    return {topic["topic"]: 0 if topic["error_code"] else len(topic["partitions"]) for topic in found}
+
+
+async def check_partitions(connection: KafkaConnection, expected: Mapping[str, int]) -> None:
+    """FatalError where a topic is missing or has another partition count: customers would change their partitions."""
+    found = await partitions_of(connection, expected)
+    wrong = [
+        f"{topic} has {found.get(topic, 0)}, not {count}"
+        for topic, count in expected.items()
+        if found.get(topic) != count
+    ]
+    if wrong:
+        raise FatalError(
+            f"partition counts differ from the catalogue: {'; '.join(wrong)}; `guanxi provision` makes missing topics, "
+            "a count that differs must not be changed under running services"
+        )
+
+
+class KafkaLag:
+    """Ends of partitions, for metrics of lag."""
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection = connection
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """The offset after the last record."""
+        with translated("reading the ends of partitions"):
+            consumer = await self._open()
+            places = [Place(p.topic, p.partition) for p in partitions]
+            found = await asyncio.wait_for(consumer.end_offsets(places), PATIENCE)
+        return {TopicPartition(place.topic, place.partition): offset for place, offset in found.items()}
+
+    async def stop(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await stop_quietly(consumer)
+
+    async def _open(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = self._connection.consumer()
+            await start_or_stop(consumer)
+            self._consumer = consumer
+        return self._consumer
+
+
+async def start_or_stop(client: Any) -> None:
+    """Starts within PATIENCE; what could not start is stopped, so that no connection is left behind."""
+    try:
+        await asyncio.wait_for(client.start(), PATIENCE)
+    except BaseException:
+        await stop_quietly(client)
+        raise
+
+
+async def stop_quietly(client: Any) -> None:
+    """A client that cannot even say goodbye is left to the broker's session timeout."""
+    with suppress(kafka_errors.KafkaError, TimeoutError, OSError):
+        await asyncio.wait_for(client.stop(), 10)
