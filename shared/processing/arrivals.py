@@ -23,6 +23,8 @@ class Arrival:
     customer_id: str | None
     error: str | None = None
     time: Instant = 0
+    late: bool = False
+    """Something that should have come after it went before: patience had run out."""
 
     @property
     def position(self) -> str:

@@ -71,6 +71,7 @@ class Customer(Generic[S]):
     def apply(self, arrival: Arrival, time: PartitionTime) -> bool:
         """One record that the fence lets pass, in log order. False: its number or its id was seen before."""
         self._advance(arrival)
+        self.document.disordered = self.document.disordered or arrival.late
         self._enter_time(arrival, time)
         if self.document.parked is not None and not _is_erasure(arrival):
             self._wait(arrival, time.until(self.document.history))

@@ -59,6 +59,7 @@ class Owned:
             if alone and (taken or self.overdue() is not None):
                 break
             taken.append(self.merge.take(head))
+            head.late = head.time < self.forced
             if alone:
                 break
         return taken

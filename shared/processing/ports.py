@@ -99,5 +99,5 @@ class Store(Protocol):
     async def parked(self, partition: int) -> list[str]: ...
 
 
-class Sleeper(Protocol):
-    async def __call__(self, seconds: float) -> None: ...
+Sleeper = Callable[[float], Awaitable[None]]
+"""Seconds to wait; a simulation gives its own."""

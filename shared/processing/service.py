@@ -1,0 +1,153 @@
+"""The frame in which every processing service runs: worker, reads over HTTP, heartbeat, signals."""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from prometheus_client import CollectorRegistry
+
+from shared.clock import wall_clock
+from shared.events.catalog import OUTPUT, group_of, inputs_of
+from shared.processing import mongo
+from shared.processing.connections import Kafka
+from shared.processing.domain import Domain
+from shared.processing.heartbeat import Heartbeat
+from shared.processing.metrics import EngineMetrics, engine_metrics
+from shared.processing.mongo import Documents, Index
+from shared.processing.ports import FatalError
+from shared.processing.retry import Retry
+from shared.processing.worker import Options, Ports, Worker
+from shared.settings import Settings
+from shared.telemetry import configure_logging
+from shared.web.app import Readiness, build_app
+from shared.web.freshness import Freshness, PartitionProgress
+from shared.web.keys import KeyRing
+from shared.web.server import listen, port_of, serve_on
+
+_log = logging.getLogger(__name__)
+
+STOP_WITHIN = 15
+"""Seconds that a stop may take: the batch in hand, then the group is left."""
+STALE = 30_000
+"""Milliseconds without a heartbeat after which a worker no longer calls itself ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a service brings: its pure domain, the indexes of its view, its reading routes."""
+
+    name: str
+    build_domain: Callable[[Path], Domain[Any]]
+    indexes: tuple[Index, ...]
+    build_router: Callable[[Documents, Freshness], APIRouter]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(topic.name for topic in inputs_of(self.name))
+
+
+async def run(service: Service, settings: Settings) -> int:
+    """Until SIGTERM or SIGINT (0), or until the worker must not go on (1)."""
+    configure_logging(service.name, settings.log_level)
+    async with AsyncExitStack() as stack:
+        frame = await _Frame.build(service, settings, stack)
+        return await frame.run()
+
+
+class _Frame:
+    def __init__(self, worker: Worker, heartbeat: Heartbeat, app: FastAPI, bound: socket.socket) -> None:
+        self._worker = worker
+        self._heartbeat = heartbeat
+        self._app = app
+        self._bound = bound
+
+    @classmethod
+    async def build(cls, service: Service, settings: Settings, stack: AsyncExitStack) -> "_Frame":
+        registry = CollectorRegistry()
+        metrics = engine_metrics(registry)
+        database = await mongo.open_database(settings, service.name, service.indexes, stack)
+        kafka = Kafka(settings, service.name, stack)
+        await kafka.check(service.inputs)
+        worker = await _worker(service, settings, database, metrics, kafka)
+        bound = listen(settings.host, settings.port_of(service.name), or_any=True)
+        name = f"{socket.gethostname()}:{os.getpid()}:{port_of(bound)}"
+        heartbeat = Heartbeat(
+            worker, name, database.control, kafka.lag().ends, database.switched, metrics, wall_clock
+        )
+        app = _app(service, settings, database, registry, heartbeat)
+        return cls(worker, heartbeat, app, bound)
+
+    async def run(self) -> int:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signum, self._worker.stop)
+        beside = [asyncio.create_task(serve_on(self._app, self._bound)), asyncio.create_task(self._heartbeat.run())]
+        _log.info("started", extra={"port": port_of(self._bound)})
+        try:
+            return await self._work()
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    async def _work(self) -> int:
+        try:
+            await self._worker.run()
+        except FatalError:
+            _log.exception("the worker stopped and will not go on by itself")
+            return 1
+        _log.info("stopped")
+        return 0
+
+
+async def _worker(
+    service: Service, settings: Settings, database: mongo.Database, metrics: EngineMetrics, kafka: Kafka
+) -> Worker:
+    reader = kafka.reader(group_of(service.name), service.inputs)
+    writer = await kafka.writer()
+    scanner = kafka.scanner()
+    retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
+    ports = Ports(reader, writer, scanner, database.store, retry, wall_clock, metrics)
+    domain = service.build_domain(settings.config_dir)
+    options = Options(
+        service.inputs,
+        OUTPUT[service.name].name,
+        latest=getattr(domain, "latest_topic", None),
+        batch_size=settings.batch_size,
+        patience=settings.merge_patience_seconds,
+        asks=settings.clock == "wall",
+        cache=settings.cache_documents,
+    )
+    return Worker(domain, ports, options)
+
+
+def _app(
+    service: Service,
+    settings: Settings,
+    database: mongo.Database,
+    registry: CollectorRegistry,
+    heartbeat: Heartbeat,
+) -> FastAPI:
+    async def read() -> dict[int, PartitionProgress]:
+        return {p.partition: PartitionProgress(p.time, p.behind) for p in await database.control.progress()}
+
+    def ready() -> Readiness:
+        late = wall_clock() - heartbeat.beat_at > STALE
+        return Readiness(not late, "no heartbeat yet: store or Kafka does not answer" if late else "working")
+
+    router = service.build_router(database.documents, Freshness(read))
+    ring = KeyRing(settings.keys_file)
+    return build_app(f"Guanxi {service.name}", service.name, ring, ready, [router], registry)
+
+
+def main(service: Service, settings: Settings) -> None:
+    sys.exit(asyncio.run(run(service, settings)))
