@@ -17,7 +17,7 @@ from faststream.kafka.security import parse_security
 from faststream.security import BaseSecurity
 
 from shared.processing.ports import FatalError, TransientError
-from shared.processing.records import TopicPartition
+from shared.processing.records import Committed, TopicPartition
 
 PATIENCE = 30.0
 """Seconds after which a request's outcome counts as unknown."""
@@ -158,6 +158,21 @@ async def partitions_of(connection: KafkaConnection, topics: Collection[str]) ->
         async with connection.admin() as admin:
             found = await asyncio.wait_for(admin.describe_topics(list(topics)), PATIENCE)
     return {topic["topic"]: 0 if topic["error_code"] else len(topic["partitions"]) for topic in found}
+
+
+async def group_positions(
+    connection: KafkaConnection, group: str, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, Committed]:
+    """What a group has committed, asked from outside; partitions without a commit are left out."""
+    places = [Place(p.topic, p.partition) for p in partitions]
+    with translated(f"reading what group {group} committed"):
+        async with asyncio.timeout(PATIENCE), connection.admin() as admin:
+            found = await admin.list_consumer_group_offsets(group, partitions=places)
+    return {
+        TopicPartition(place.topic, place.partition): Committed(at.offset, at.metadata)
+        for place, at in found.items()
+        if at.offset >= 0
+    }
 
 
 async def check_partitions(connection: KafkaConnection, expected: Mapping[str, int]) -> None:
