@@ -58,7 +58,11 @@ class CaseReopened(OfCase):
 
 
 class CaseEscalated(OfCase):
+    """`level` counts the steps up (1 is the first); `to` is who the case is with now, as the rules name them."""
+
     event_type: ClassVar[str] = "guanxi.case.escalated.v1"
+    level: int | None = None
+    to: str | None = None
 
 
 class CaseDeadlineMissed(OfCase):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from shared.clock import to_instant, to_rfc3339
 
@@ -20,7 +20,7 @@ def _write_utc(moment: datetime) -> str:
 
 
 UtcDateTime = Annotated[
-    datetime,
+    AwareDatetime,
     Field(json_schema_extra={"format": "date-time"}),
     AfterValidator(_as_utc),
     PlainSerializer(_write_utc, return_type=str, when_used="json"),

@@ -1,6 +1,7 @@
 """Every type that was ever shipped can be read for ever, and comes out again as it went in."""
 
 import json
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,9 @@ def test_times_are_utc_inside_and_need_an_offset() -> None:
     event = decode(purchase(time="2026-03-02T17:15:30.250+08:00"))
     assert event == decode(purchase())
     assert json.loads(event.to_json())["time"] == TIME
+    assert event.time.utcoffset() == timedelta(0)
+    with pytest.raises(UndecodableEvent, match="time: "):
+        decode(purchase(time="2026-03-02T09:15:30"))
 
 
 # Money
