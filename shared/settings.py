@@ -8,7 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PREFIX = "GUANXI_"
-FOR_COMMANDS = frozenset({"CACHE_DIR", "KEY", "JAVA", "STORE_BINARY", "LAYER"})
+FOR_COMMANDS = frozenset(
+    {"CACHE_DIR", "KEY", "JAVA", "STORE_BINARY", "LAYER", "KAFKA_PORT", "KAFKA_HEAP_MB", "STORE_PORT", "REQUIRE_REAL"}
+)
 """Names that only the command line and `make` read; the services let them pass."""
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -49,7 +51,7 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ, env_file: Path = Path(".env")) -> Self:
         """The environment wins over the file. Raises SettingsError that names every wrong or unknown name at once."""
-        found = _prefixed(_read(env_file)) | _prefixed(environ)
+        found = _prefixed(read_env_file(env_file)) | _prefixed(environ)
         _under_data_dir(found)
         try:
             return cls(**found)
@@ -78,7 +80,8 @@ def _under_data_dir(found: dict[str, str]) -> None:
             found.setdefault(name, str(Path(found["data_dir"]) / f"{name.removesuffix('_file')}.json"))
 
 
-def _read(env_file: Path) -> dict[str, str]:
+def read_env_file(env_file: Path) -> dict[str, str]:
+    """Names and values as written, quotes taken off; empty where there is no file."""
     if not env_file.is_file():
         return {}
     lines = (line.strip() for line in env_file.read_text("utf-8").splitlines())

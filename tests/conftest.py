@@ -1,0 +1,51 @@
+"""Fixtures that every test may ask for: a real Kafka and a real store, once per run."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support import servers
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[servers.Server]:
+    """The broker with its handles; a test that harms it must leave it running."""
+    yield from _running(servers.a_kafka)
+
+
+@pytest.fixture(scope="session")
+def mongo_server() -> Iterator[servers.Server]:
+    """The store with its handles; a test that harms it must leave it running."""
+    yield from _running(servers.a_store)
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_server: servers.Server) -> str:
+    """A bootstrap string. The broker is shared: topics get names of their own in each test."""
+    return kafka_server.address
+
+
+@pytest.fixture(scope="session")
+def mongo(mongo_server: servers.Server) -> str:
+    """A URL. The store is shared: databases get names of their own in each test."""
+    return mongo_server.address
+
+
+def _running(make: Callable[[], servers.Server]) -> Iterator[servers.Server]:
+    servers.sweep()
+    server = make()
+    missing = servers.reason_missing(server.start)
+    if missing is not None:
+        _not_here(missing)
+    try:
+        yield server
+    finally:
+        server.stop()
+        servers.remove_room()
+
+
+def _not_here(missing: str) -> None:
+    if os.environ.get(servers.REQUIRED):
+        pytest.fail(f"{servers.REQUIRED} is set, but: {missing}", pytrace=False)
+    pytest.skip(f"skipped, because {missing}")
