@@ -9,7 +9,15 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetad
 from aiokafka import TopicPartition as Place
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
-from shared.processing.kafka import PATIENCE, KafkaConnection, start_or_stop, stop_quietly, subscribe, translated
+from shared.processing.kafka import (
+    PATIENCE,
+    KafkaConnection,
+    group_positions,
+    start_or_stop,
+    stop_quietly,
+    subscribe,
+    translated,
+)
 from shared.processing.ports import Assigned, FatalError, Revoked, TransientError
 from shared.processing.records import Committed, Fetched, Record, TopicPartition
 
@@ -128,15 +136,13 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
         places = [Place(p.topic, p.partition) for p in partitions]
-        with translated(f"reading what group {self._group} committed"):
+        committed = await group_positions(self._connection, self._group, partitions)
+        with translated("reading the ranges of partitions"):
             async with asyncio.timeout(PATIENCE):
-                async with self._connection.admin() as admin:
-                    found = await admin.list_consumer_group_offsets(self._group, partitions=places)
                 first = await self._consumer.beginning_offsets(places)
                 end = await self._consumer.end_offsets(places)
         for place in places:
-            _refuse_out_of_range(place, found, first[place], end[place])
-        committed = {_our(place): Committed(found[place].offset, found[place].metadata) for place in places}
+            _refuse_out_of_range(_our(place), committed, first[place], end[place])
         for partition in self._owned & committed.keys():
             self._next.setdefault(partition, committed[partition].offset)
         return committed
@@ -196,14 +202,14 @@ def _ours(places: Iterable[Place]) -> tuple[TopicPartition, ...]:
     return tuple(sorted(map(_our, places)))
 
 
-def _refuse_out_of_range(place: Place, found: Mapping[Place, Any], first: int, end: int) -> None:
-    offset = found[place].offset if place in found else -1
-    if offset < 0:
+def _refuse_out_of_range(
+    partition: TopicPartition, committed: Mapping[TopicPartition, Committed], first: int, end: int
+) -> None:
+    name = f"{partition.topic}:{partition.partition}"
+    if partition not in committed:
+        raise FatalError(f"No position is committed for {name}; `guanxi provision --repair` sets it")
+    if not first <= committed[partition].offset <= end:
         raise FatalError(
-            f"No position is committed for {place.topic}:{place.partition}; `guanxi provision --repair` sets it"
-        )
-    if not first <= offset <= end:
-        raise FatalError(
-            f"{place.topic}:{place.partition}:{offset} is outside the log, which has {first} to {end}; "
+            f"{name}:{committed[partition].offset} is outside the log, which has {first} to {end}; "
             "`guanxi provision --repair` says what is lost and sets it"
         )

@@ -12,7 +12,6 @@ from shared.processing.kafka_reader import to_record
 from shared.processing.ports import FatalError
 from shared.processing.records import Record, TopicPartition
 
-
 GLANCE = 100
 """Who asks for fewer records than this is taken to look at single ones, here and there."""
 

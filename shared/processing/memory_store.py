@@ -31,7 +31,7 @@ class MemoryStore:
 
     def _put(self, document: Document) -> None:
         self._texts[document.id] = json.dumps(document.to_fields())
-        self._documents[document.id] = document
+        self._documents[document.id] = document.copied()
 
     async def due(self, partition: int, after: Instant, until: Instant) -> list[Timer]:
         timers = [

@@ -1,0 +1,103 @@
+"""The driver in one place: how a client is made, how indexes are declared, what the driver's errors mean to our ports."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from bson.errors import BSONError
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import WriteConcern
+from pymongo.errors import CollectionInvalid, ConfigurationError, DocumentTooLarge, OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from shared.processing.ports import FatalError, TransientError
+
+PATIENCE_MS = 10_000
+"""How long one write may wait in the store, say for a lock: it never waits silently."""
+DURABLE = WriteConcern("majority", j=True)
+DURABLE_FIELDS: Mapping[str, Any] = {"w": "majority", "j": True}
+MAJORITY = ReadConcern("majority")
+
+_EXISTS_ALREADY = 48
+_REFUSED = frozenset({13, 18, 8000})
+_DECLARED_OTHERWISE = frozenset({85, 86})
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`keys`: fields with 1 or -1. `partial`: only documents that match are indexed (and found by it)."""
+
+    keys: tuple[tuple[str, int], ...]
+    partial: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """Says all that the index is, so that another declaration is another index."""
+        fields = "_".join(f"{field}_{direction}" for field, direction in self.keys)
+        return fields if self.partial is None else f"{fields}_if_{'_'.join(sorted(self.partial))}"
+
+
+def connect(url: str) -> Any:
+    """A client that writes to a majority and to disk, reads what a majority has, and gives up in bounded time."""
+    with translated("reading the store's address"):
+        return AsyncIOMotorClient(
+            url,
+            appname="guanxi",
+            retryWrites=True,
+            retryReads=True,
+            w="majority",
+            journal=True,
+            readConcernLevel="majority",
+            serverSelectionTimeoutMS=5_000,
+            connectTimeoutMS=5_000,
+            socketTimeoutMS=30_000,
+        )
+
+
+def durable(database: Any) -> Any:
+    return database.with_options(CodecOptions(), write_concern=DURABLE, read_concern=MAJORITY)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turns what the driver raises into the two errors of our ports. Messages carry codes, never documents."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code in _REFUSED:
+            raise FatalError(
+                f"{doing}: the store refuses us (code {error.code}); `guanxi provision` grants it"
+            ) from error
+        raise TransientError(f"{doing}: the store answered with code {error.code}") from error
+    except (ConfigurationError, DocumentTooLarge, BSONError) as error:
+        raise FatalError(f"{doing}: {type(error).__name__}") from error
+    except PyMongoError as error:
+        raise TransientError(f"{doing}: {type(error).__name__}") from error
+
+
+async def ensure_collection(database: Any, name: str, indexes: tuple[Index, ...]) -> None:
+    """Made before anything is written: first transactions that create a collection conflict with each other."""
+    with translated(f"making collection {name}"):
+        try:
+            if name not in await database.list_collection_names():
+                await database.create_collection(name)
+        except CollectionInvalid:
+            pass
+        except OperationFailure as error:
+            if error.code != _EXISTS_ALREADY:
+                raise
+        for index in indexes:
+            await _ensure_index(database[name], index)
+
+
+async def _ensure_index(collection: Any, index: Index) -> None:
+    options = {} if index.partial is None else {"partialFilterExpression": index.partial}
+    try:
+        await collection.create_index(list(index.keys), name=index.name, **options)
+    except OperationFailure as error:
+        if error.code not in _DECLARED_OTHERWISE:
+            raise
+        await collection.drop_index(index.name)
+        await collection.create_index(list(index.keys), name=index.name, **options)

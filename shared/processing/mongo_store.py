@@ -1,0 +1,183 @@
+"""The documents of one service in MongoDB, written by compare-and-set on their revision."""
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from bson import Binary
+
+from shared.clock import Instant
+from shared.processing.document import Document, from_fields
+from shared.processing.mongo_connection import (
+    DURABLE,
+    DURABLE_FIELDS,
+    MAJORITY,
+    PATIENCE_MS,
+    Index,
+    durable,
+    translated,
+)
+from shared.processing.mongo_sessions import Sessions
+from shared.processing.ports import FatalError, Timer, TransientError
+
+ENGINE_INDEXES = (
+    Index((("partition", 1), ("wake_at", 1)), {"wake_at": {"$exists": True}}),
+    Index((("partition", 1),), {"unsent": True}),
+    Index((("partition", 1),), {"parked": {"$exists": True}}),
+)
+
+LARGEST_COMMAND = 8_000_000
+"""Characters of one write command, well under the 48 MB that a server takes whatever they encode to."""
+MOST_STATEMENTS = 10_000
+
+_DUPLICATE = 11_000
+_TRANSIENT = frozenset({50, 112, 91, 189, 10_107, 11_600, 11_602, 13_435})
+
+
+class MongoStore:
+    """Implements Store over one collection. `group_commit` writes a batch inside one transaction, which costs one sync.
+
+    Nothing relies on the transaction's atomicity. Write commands are sent as they are: a driver's write models cost as much
+    time as the store itself, and its retries add nothing to a write that is conditioned on a revision.
+    """
+
+    def __init__(self, client: Any, database: Any, collection: str, group_commit: bool) -> None:
+        self._client = client
+        self._database = durable(database)
+        self._group_commit = group_commit
+        self._session: Any = None
+        self._writing = asyncio.Lock()
+        self.use(collection)
+
+    def use(self, collection: str) -> None:
+        """From now on the documents are those of another collection: a rebuild has switched."""
+        self._name = collection
+        self._collection = self._database[collection]
+        self._sessions = Sessions(self._client, self._database, collection)
+
+    async def load(self, customer_ids: Collection[str]) -> dict[str, Document]:
+        ids = list(customer_ids)
+        with translated("reading documents"):
+            found = await self._collection.find({"_id": {"$in": ids}}, batch_size=max(len(ids), 2)).to_list(None)
+        return {fields["_id"]: from_fields(fields) for fields in found}
+
+    async def save(self, documents: Sequence[Document]) -> bool:
+        """As Store. When another transaction holds a document: TransientError, after its session was ended."""
+        commands = list(_commands(self._name, documents))
+        async with self._writing:
+            try:
+                with translated("writing documents"):
+                    return await (
+                        self._grouped(commands, insist=True) if self._group_commit else self._singly(commands)
+                    )
+            except TransientError:
+                await self._free({document.partition for document in documents})
+                raise
+
+    async def _singly(self, commands: list[dict[str, Any]]) -> bool:
+        written = True
+        for command in commands:
+            limits = {"maxTimeMS": PATIENCE_MS, "writeConcern": DURABLE_FIELDS}
+            written &= _all_written(command, await self._database.command(command | limits))
+        return written
+
+    async def _grouped(self, commands: list[dict[str, Any]], insist: bool) -> bool:
+        """`insist`: nothing is kept unless all of it can be."""
+        session = await self._open_session()
+        session.start_transaction(read_concern=MAJORITY, write_concern=DURABLE)
+        try:
+            for command in commands:
+                if not _all_written(command, await self._database.command(command, session=session)) and insist:
+                    return False
+            await session.commit_transaction()
+        finally:
+            if session.in_transaction:
+                await session.abort_transaction()
+        return True
+
+    async def _open_session(self) -> Any:
+        """Kept, so that its id says who writes; made anew when the driver has closed it."""
+        if self._session is None or self._session.has_ended:
+            self._session = await self._client.start_session()
+        return self._session
+
+    async def _session_id(self) -> Binary | None:
+        if not self._group_commit:
+            return None
+        session_id: Binary = (await self._open_session()).session_id["id"]
+        return session_id
+
+    async def _free(self, partitions: set[int]) -> None:
+        for partition in partitions:
+            await self._sessions.take_over(partition, await self._session_id())
+
+    async def due(self, partition: int, after: Instant, until: Instant) -> list[Timer]:
+        wanted = {"partition": partition, "wake_at": {"$gt": after, "$lte": until}, "parked": {"$exists": False}}
+        with translated("reading timers"):
+            found = await self._collection.find(wanted, {"wake_at": 1, "history": 1}, batch_size=10_000).to_list(None)
+        return sorted(Timer(fields["wake_at"], fields["_id"], fields.get("history")) for fields in found)
+
+    async def unsent(self, partition: int) -> list[str]:
+        """As Store. Whoever asks has just taken the partition over, or makes sure of it: a predecessor's session is ended."""
+        await self._free({partition})
+        return await self._ids({"partition": partition, "unsent": True})
+
+    async def clear_unsent(self, revisions: Mapping[str, int]) -> None:
+        updates = [
+            {"q": {"_id": key, "rev": rev}, "u": {"$unset": {"unsent": ""}}} for key, rev in sorted(revisions.items())
+        ]
+        command = {"update": self._name, "updates": updates, "ordered": False}
+        if not updates:
+            return
+        async with self._writing:
+            with translated("clearing unsent marks"):
+                await (self._grouped([command], insist=False) if self._group_commit else self._singly([command]))
+
+    async def parked(self, partition: int) -> list[str]:
+        return await self._ids({"partition": partition, "parked": {"$exists": True}})
+
+    async def _ids(self, wanted: dict[str, Any]) -> list[str]:
+        with translated("reading ids"):
+            found = await self._collection.find(wanted, {"_id": 1}, batch_size=10_000).to_list(None)
+        return sorted(fields["_id"] for fields in found)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.end_session()
+
+
+def _commands(collection: str, documents: Sequence[Document]) -> Iterator[dict[str, Any]]:
+    """An insert where nothing may be stored yet, else a replacement of the revision before."""
+    for some in _pieces(documents):
+        fresh = [document.to_fields() for document in some if document.rev == 1]
+        known = [_replacement(document) for document in some if document.rev != 1]
+        if fresh:
+            yield {"insert": collection, "documents": fresh, "ordered": False}
+        if known:
+            yield {"update": collection, "updates": known, "ordered": False}
+
+
+def _replacement(document: Document) -> dict[str, Any]:
+    return {"q": {"_id": document.id, "rev": document.rev - 1}, "u": document.to_fields()}
+
+
+def _pieces(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
+    start, size = 0, 0
+    for end, document in enumerate(documents):
+        own = len(document.state or "") + sum(len(entry.event) for entry in document.outbox) + 2_000
+        if end > start and (size + own > LARGEST_COMMAND or end - start == MOST_STATEMENTS):
+            yield documents[start:end]
+            start, size = end, 0
+        size += own
+    if start < len(documents):
+        yield documents[start:]
+
+
+def _all_written(command: Mapping[str, Any], reply: Mapping[str, Any]) -> bool:
+    """False: a revision differed or a key was there. What the store could not do at all is an error."""
+    codes = {error["code"] for error in reply.get("writeErrors", ())} - {_DUPLICATE}
+    if "writeConcernError" in reply or codes & _TRANSIENT:
+        raise TransientError("writing documents: not acknowledged")
+    if codes:
+        raise FatalError(f"writing documents: the store refuses them with codes {sorted(codes)}")
+    return bool(reply["n"] == len(command.get("documents") or command["updates"]))
