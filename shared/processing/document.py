@@ -82,7 +82,7 @@ class Document:
             "state": self.state,
             "view": self.view,
         }
-        fields.update((key, value) for key, value in optional.items() if value not in (None, False, [], {}))
+        fields.update((key, value) for key, value in optional.items() if not _is_default(value))
         return fields
 
     def copied(self) -> "Document":
@@ -113,6 +113,11 @@ class Document:
         for name, value in changes.items():
             setattr(copy, name, value)
         return copy
+
+
+def _is_default(value: Any) -> bool:
+    """An instant or an offset of 0 is none, although it equals False."""
+    return value is None or value is False or value == [] or value == {}
 
 
 def _parked_fields(parked: Parked | None) -> dict[str, Any] | None:
