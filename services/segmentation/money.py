@@ -1,0 +1,33 @@
+"""Exact money: decimals that are never rounded, converted at the rate of their day."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from decimal import Context, Decimal, Inexact
+
+from shared.clock import Instant
+
+EXACT = Context(prec=10_000, Emax=100_000, Emin=-100_000, traps=[Inexact])
+"""Sums and products of any sane amounts are exact; what would not be raises (and parks its customer) instead of rounding."""
+
+add = EXACT.add
+subtract = EXACT.subtract
+multiply = EXACT.multiply
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+
+
+class Rates:
+    """`table`: per currency, ascending, the instant from which a rate holds and what a unit is worth in `base`."""
+
+    def __init__(self, base: str, table: Mapping[str, Sequence[tuple[Instant, Decimal]]]) -> None:
+        self.base = base
+        self._starts = {currency: [start for start, _ in rows] for currency, rows in table.items()}
+        self._rates = {currency: [rate for _, rate in rows] for currency, rows in table.items()}
+
+    def rate(self, currency: str, at: Instant) -> Decimal | None:
+        """The latest rate not after `at`; None where there is none."""
+        if currency == self.base:
+            return ONE
+        index = bisect_right(self._starts.get(currency, ()), at)
+        return self._rates[currency][index - 1] if index else None
