@@ -143,6 +143,7 @@ SMALL: dict[str, object] = {
     "log.message.timestamp.type": "LogAppendTime",
     "offsets.topic.replication.factor": 1,
     "offsets.topic.num.partitions": 4,
+    "offsets.retention.minutes": 5_256_000,
     "transaction.state.log.replication.factor": 1,
     "transaction.state.log.min.isr": 1,
     "transaction.state.log.num.partitions": 4,

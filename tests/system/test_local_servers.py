@@ -98,7 +98,7 @@ def test_a_frozen_server_goes_on_when_it_is_let(store: LocalStore) -> None:
     try:
         with (
             pytest.raises(Exception, match="timed out"),
-            MongoClient[dict[str, object]](store.url, socketTimeoutMS=300) as client,
+            MongoClient[dict[str, object]](store.url, serverSelectionTimeoutMS=300, socketTimeoutMS=300) as client,
         ):
             client.admin.command("ping")
     finally:
