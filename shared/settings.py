@@ -11,7 +11,7 @@ PREFIX = "GUANXI_"
 FOR_COMMANDS = frozenset(
     {"CACHE_DIR", "KEY", "JAVA", "STORE_BINARY", "LAYER", "KAFKA_PORT", "KAFKA_HEAP_MB", "STORE_PORT", "REQUIRE_REAL"}
 )
-"""Names that only the command line and `make` read; the services let them pass."""
+"""Names that only the command line and `make` read; the services let them pass, and TEST_ with anything after it."""
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
@@ -70,7 +70,8 @@ def _prefixed(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_ours(name: str) -> bool:
-    return name.removeprefix(PREFIX) not in FOR_COMMANDS
+    own = name.removeprefix(PREFIX)
+    return own not in FOR_COMMANDS and not own.startswith("TEST_")
 
 
 def _under_data_dir(found: dict[str, str]) -> None:
