@@ -1,0 +1,114 @@
+"""Decisions per second of the segmentation domain alone, on one core, over the CDNOW sample: `python -m tests.bench.bench_segmentation_domain`.
+
+Counted are calls of `on_event` and `on_time`, each followed by `wake_at` and `view`, as the engine makes them.
+"""
+
+import cProfile
+import csv
+import json
+import pstats
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from services.segmentation.domain import SegmentationDomain
+from services.segmentation.state import CustomerState
+from shared.clock import to_instant
+from shared.events.envelope import Event
+from tests.support.segmentation_drive import event_of, standard_domain
+from tests.support.segmentation_oracle import Fact
+
+SAMPLE = Path(__file__).parents[2] / "deploy" / "data" / "cdnow_sample.csv"
+RUNS = 5
+
+
+@dataclass
+class Run:
+    events: int = 0
+    wakes: int = 0
+    idle_wakes: int = 0
+    changes: int = 0
+    state_bytes: int = 0
+    seconds: float = 0.0
+
+    def figures(self) -> dict[str, float]:
+        decisions = self.events + self.wakes
+        return {
+            "events": self.events,
+            "decisions_per_second": round(decisions / self.seconds),
+            "events_per_second": round(self.events / self.seconds),
+            "changes": self.changes,
+            "wakes_per_event": round(self.wakes / self.events, 3),
+            "idle_wakes": self.idle_wakes,
+        }
+
+
+def sample() -> list[list[tuple[int, Event]]]:
+    """Per customer, in order: the registration, then the purchases, at 12:00 UTC of their day."""
+    customers: dict[str, list[tuple[int, Event]]] = {}
+    with SAMPLE.open(newline="") as lines:
+        for number, row in enumerate(csv.DictReader(lines)):
+            at = to_instant(datetime.strptime(row["purchased_on"], "%Y-%m-%d").replace(hour=12, tzinfo=UTC))
+            customer_id = f"{int(row['customer_id']):08x}-0000-4000-8000-000000000000"
+            known = customers.setdefault(
+                customer_id, [(at, event_of(Fact("other", f"r{number}", at, at), customer_id))]
+            )
+            event_id = f"{number:08x}-1111-4111-8111-111111111111"
+            fact = Fact("purchase", event_id, at, at, currency="USD", amount=row["amount"])
+            known.append((at, event_of(fact, customer_id)))
+    return [sorted(events, key=lambda pair: pair[0]) for events in customers.values()]
+
+
+def decide(domain: SegmentationDomain, customers: list[list[tuple[int, Event]]]) -> tuple[Run, list[CustomerState]]:
+    """Every customer's events with the timers between them; time ends with the sample's last day."""
+    end = max(events[-1][0] for events in customers)
+    run, states = Run(), []
+    began = perf_counter()
+    for events in customers:
+        state = domain.initial(events[0][1].subject or "")
+        for at, event in events:
+            state = wake(domain, state, at, run)
+            decision = domain.on_event(state, event, at)
+            state = decision.state
+            domain.wake_at(state)
+            domain.view(state)
+            run.events += 1
+            run.changes += len(decision.events)
+        states.append(wake(domain, state, end, run))
+    run.seconds = perf_counter() - began
+    return run, states
+
+
+def wake(domain: SegmentationDomain, state: CustomerState, until: int, run: Run) -> CustomerState:
+    while (at := domain.wake_at(state)) is not None and at <= until:
+        decision = domain.on_time(state, at)
+        state = decision.state
+        domain.view(state)
+        run.wakes += 1
+        run.idle_wakes += not decision.events
+        run.changes += len(decision.events)
+    return state
+
+
+def main() -> None:
+    domain, customers = standard_domain(), sample()
+    if "--profile" in sys.argv:
+        profile = cProfile.Profile()
+        profile.runcall(decide, domain, customers)
+        pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+        return
+    runs = [decide(domain, customers) for _ in range(RUNS)]
+    texts = [state.model_dump_json() for state in runs[0][1]]
+    figures = runs[0][0].figures()
+    figures["decisions_per_second"] = median(run.figures()["decisions_per_second"] for run, _ in runs)
+    figures["events_per_second"] = median(run.figures()["events_per_second"] for run, _ in runs)
+    figures["state_bytes_mean"] = round(sum(map(len, texts)) / len(texts))
+    figures["state_bytes_max"] = max(map(len, texts))
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
