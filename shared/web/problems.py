@@ -1,5 +1,6 @@
 """RFC 9457 problems: every refusal says what was wrong and where, and never repeats a value that was sent."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -10,8 +11,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared.events.reasons import FieldError, field_errors
+from shared.processing.ports import TransientError
 
 MEDIA_TYPE = "application/problem+json"
+RETRY = {"retry-after": "2"}
+
+log = logging.getLogger(__name__)
 
 
 class Problem(HTTPException):
@@ -56,6 +61,7 @@ def install(app: FastAPI) -> None:
     """Every error of `app` leaves as a problem, those of the framework too."""
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(TransientError, _on_absence)
     app.add_exception_handler(Exception, _on_crash)
 
 
@@ -70,6 +76,12 @@ async def _on_http(_request: Request, error: Exception) -> JSONResponse:
 async def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
     return respond(invalid(error.errors(), ("body",)))
+
+
+async def _on_absence(_request: Request, error: Exception) -> JSONResponse:
+    """The store or the log does not answer: not the client's fault, and soon over."""
+    log.warning("a request could not be served", extra={"reason": str(error)})
+    return respond(Problem(503, "Not available now", "Something behind this service does not answer.", headers=RETRY))
 
 
 async def _on_crash(_request: Request, _error: Exception) -> JSONResponse:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry, Counter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from shared.processing.ports import TransientError
 from shared.web.app import Readiness, build_app
 from shared.web.freshness import Freshness, PartitionProgress
 from shared.web.keys import KeyRing, Principal, requires
@@ -48,6 +49,11 @@ async def refused() -> None:
 @router.get("/crash")
 async def crash() -> None:
     raise RuntimeError(CANARY)
+
+
+@router.get("/away")
+async def away() -> None:
+    raise TransientError("reading: AutoReconnect")
 
 
 @router.post("/uploads/one")
@@ -137,6 +143,11 @@ async def test_problems_crashes_and_unknown_paths_have_one_form(client: httpx.As
     body = (await client.get("/refused")).json()
     assert body["errors"] == [{"field": "id", "reason": "is taken"}]
     assert (await client.put("/things")).headers["allow"] == "POST"
+
+
+async def test_what_is_away_for_a_moment_says_when_to_come_back(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/away")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 
 
 async def test_too_large_is_refused_announced_or_not(app: FastAPI, client: httpx.AsyncClient) -> None:
