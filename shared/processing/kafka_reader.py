@@ -148,6 +148,8 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
         return committed
 
     async def commit(self, positions: Mapping[TopicPartition, Committed]) -> bool:
+        if not positions:
+            return True
         offsets = {
             Place(p.topic, p.partition): OffsetAndMetadata(at.offset, at.metadata) for p, at in positions.items()
         }

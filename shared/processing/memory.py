@@ -14,11 +14,19 @@ class MemoryLog:
     """Topics and groups. `clock` gives the append time; it may run backwards, as a broker's may."""
 
     def __init__(self, topics: Mapping[str, int], clock: Clock) -> None:
-        self._topics = dict(topics)
-        self._records = {TopicPartition(t, n): list[Record]() for t, count in topics.items() for n in range(count)}
-        self._first = dict.fromkeys(self._records, 0)
+        self._topics: dict[str, int] = {}
+        self._records: dict[TopicPartition, list[Record]] = {}
+        self._first: dict[TopicPartition, int] = {}
         self._groups: dict[str, Group] = {}
         self._clock = clock
+        for topic, partitions in topics.items():
+            self.add_topic(topic, partitions)
+
+    def add_topic(self, topic: str, partitions: int) -> None:
+        self._topics[topic] = partitions
+        for number in range(partitions):
+            self._records[TopicPartition(topic, number)] = []
+            self._first[TopicPartition(topic, number)] = 0
 
     def partitions_of(self, topic: str) -> int:
         """FatalError for a topic that is not there."""
@@ -58,7 +66,7 @@ class MemoryLog:
 
 
 class MemoryReader:
-    """One member. It learns of a rebalance in `start`, `fetch` and `heartbeat`; a simulation may call the last at any time.
+    """One member. It learns of a rebalance in `start`, `fetch` and `heartbeat`; a simulation calls the last at any time.
 
     `deaf` makes a zombie: it hears nothing of the group, goes on fetching what it believes it owns, and its commits are
     refused once `expire` has dropped it.
@@ -168,6 +176,8 @@ class MemoryReader:
             )
 
     async def commit(self, positions: Mapping[TopicPartition, Committed]) -> bool:
+        if not positions:
+            return True
         if any(partition not in self._positions for partition in positions):
             return False
         return self._group.commit(self.member, self._generation, positions)

@@ -156,6 +156,5 @@ async def settle(*members: Member, partitions: int, seconds: float = 30) -> list
     fetched: list[Fetched] = []
     async with asyncio.timeout(seconds):
         while sum(len(member.owned) for member in members) != partitions or not all(m.owned for m in members):
-            for member in members:
-                fetched.append(await member.reader.fetch(1_000, 0.05))
+            fetched += [await member.reader.fetch(1_000, 0.05) for member in members]
     return fetched

@@ -28,8 +28,8 @@ FULL = Document(
 )
 
 
-def doc(id: str, rev: int = 1, **fields) -> Document:
-    return Document(id, rev=rev, **{"positions": {"customers:0": rev}, "state": f'{{"rev":{rev}}}', **fields})
+def doc(key: str, rev: int = 1, **fields) -> Document:
+    return Document(key, rev=rev, **{"positions": {"customers:0": rev}, "state": f'{{"rev":{rev}}}', **fields})
 
 
 async def test_what_was_saved_is_loaded_field_by_field(store: Store) -> None:
