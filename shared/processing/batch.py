@@ -123,6 +123,8 @@ class Batch:
 
     def _finish(self, customer: Customer[Any]) -> None:
         document = customer.finish(self._covered)
+        if customer.faulted:
+            self._judge(customer)
         self._outcome.documents.append(document)
         self._outcome.states[document.id] = customer.kept_state
         self._outcome.emitted.extend((document, entry) for entry in customer.emitted)

@@ -70,53 +70,46 @@ class Customer(Generic[S]):
 
     def apply(self, arrival: Arrival, time: PartitionTime) -> bool:
         """One record that the fence lets pass, in log order. False: its number or its id was seen before."""
+        self._touch()
+        first = not self.document.positions
+        self._leave_bracket(time)
+        self._fire(time.until(self.document.history), arrival.position)
         self._advance(arrival)
-        self.document.disordered = self.document.disordered or arrival.late
-        self._enter_time(arrival, time)
-        if self.document.parked is not None and not _is_erasure(arrival):
-            self._wait(arrival, time.until(self.document.history))
-            return True
+        self._enter_time(arrival, time, first)
         return self._admit(arrival, time.until(self.document.history), arrival.position)
 
     def resume(self, waiting: list[tuple[Arrival, Instant]], position: str) -> None:
         """Applies what waited as if the customer had never been parked; parks it again where it still cannot be."""
         self._touch()
         self.document.parked = None
-        self.document.wake_at = self._wake_at(self.state)
+        self._tried(self._arm, self.document.at)
         for arrival, partition_time in waiting:
-            if self.document.parked is not None:
-                self._wait(arrival, partition_time)
-            else:
-                self._admit(arrival, partition_time, position)
+            self._admit(arrival, partition_time, position)
 
     def fire(self, time: PartitionTime) -> None:
-        """All timers that the partition's time has reached, caused by no record of this customer; a fault parks it."""
+        """All timers that the partition's time has reached, caused by no record of this customer."""
         self._touch()
-        if self.document.history != time.bracket:
-            self.document.history = None
-        snapshot = (self.document.copied(), self._state, list(self.emitted))
-        try:
-            self._fire(time.until(self.document.history), "")
-        except DomainFault as fault:
-            self.document, self._state, self.emitted = snapshot
-            parked = Parked(str(fault), self.document.wake_at or self.document.at)
-            self.document.parked, self.document.wake_at = parked, None
-            self.faulted = True
+        self._leave_bracket(time)
+        self._fire(time.until(self.document.history), "")
 
     def _fire(self, until: Instant, position: str) -> None:
-        """Each timer at its own instant. `position` is empty where no record of this customer causes it."""
-        if self.document.parked is not None or self.document.erased:
-            return
+        """Each timer at its own instant and as a step of its own: one that fails parks, those before it have happened.
+        `position` is empty where no record of this customer causes it."""
         for _ in range(TIMERS_AT_ONCE):
             due = self.document.wake_at
-            if due is None or due > until:
+            if due is None or due > until or self.document.parked is not None or self.document.erased:
                 return
-            at = max(self.document.at, due)
-            cause = timer_cause(self._domain.service, self.document.id, due, self._timer_mark())
-            decision = self._ask(partial(self._domain.on_time, self.state, at))
-            self._take(decision, at, replace(cause, position=position))
-            self.by_timer = self.by_timer or (not position and bool(decision.events))
-        raise DomainFault("timers do not move on")
+            self._tried(partial(self._fire_one, due, position), due)
+        self._park("timers do not move on", self.document.at)
+
+    def _fire_one(self, due: Instant, position: str) -> None:
+        at = max(self.document.at, due)
+        cause = timer_cause(self._domain.service, self.document.id, due, self._timer_mark())
+        decision = self._ask(lambda: self._domain.on_time(self.state, at))
+        self._take(decision, at, replace(cause, position=position))
+        if self.document.wake_at is not None and self.document.wake_at <= due:
+            raise DomainFault("timers do not move on")
+        self.by_timer = self.by_timer or (not position and bool(decision.events))
 
     def _timer_mark(self) -> str | None:
         """Never the mark of the record that happens to come next: how batches are cut must not show."""
@@ -128,13 +121,25 @@ class Customer(Generic[S]):
         state = self._state
         text = state.model_dump_json(exclude_defaults=True) if state is not None else self.document.state
         erased = self.document.erased
+        view = {} if erased else self._view()
         return self.document.replaced(
             rev=self.before.rev + 1,
             outbox=kept + tuple(self.emitted),
             unsent=self.by_timer or (self.before.unsent and any(not entry.position for entry in kept)),
             state=None if erased else text,
-            view={} if erased or state is None else dict(self._domain.view(state)),
+            view=view,
         )
+
+    def _view(self) -> dict[str, Any]:
+        """As it was where the state was never needed; a domain that cannot say it parks, and the old one stands."""
+        state = self._state
+        if state is None:
+            return self.document.view
+        try:
+            return dict(self._ask(lambda: self._domain.view(state)))
+        except DomainFault as fault:
+            self._park(str(fault), self.document.at)
+            return self.document.view
 
     def fenced(self, arrival: Arrival) -> bool:
         """Whether this very record was applied before."""
@@ -148,15 +153,18 @@ class Customer(Generic[S]):
     def _advance(self, arrival: Arrival) -> None:
         record = arrival.record
         positions = {**self.document.positions, position_key(record.topic, record.partition): record.offset}
-        self._touch()
         self.document.positions, self.document.partition = positions, record.partition
+        self.document.disordered = self.document.disordered or arrival.late
 
-    def _enter_time(self, arrival: Arrival, time: PartitionTime) -> None:
+    def _enter_time(self, arrival: Arrival, time: PartitionTime, first: bool) -> None:
         """Who is first seen inside a history bracket follows its time, until the bracket ends or the present speaks."""
-        first = self.before.rev == 0 and not self.document.at
         if first and arrival.mark is not None:
             self.document.history = time.bracket
-        elif self.document.history is not None and (self.document.history != time.bracket or arrival.mark is None):
+        elif arrival.mark is None:
+            self.document.history = None
+
+    def _leave_bracket(self, time: PartitionTime) -> None:
+        if self.document.history != time.bracket:
             self.document.history = None
 
     def _wait(self, arrival: Arrival, until: Instant) -> None:
@@ -169,25 +177,42 @@ class Customer(Generic[S]):
         self.document.wake_at = None
 
     def _admit(self, arrival: Arrival, until: Instant, position: str) -> bool:
-        """Duplicates out; then timers, then the record; whatever fails parks the customer and this record waits."""
+        """Timers, then duplicates out, then the record; whatever fails parks the customer and this record waits."""
+        self._fire(until, position)
+        if self.document.parked is not None and not _is_erasure(arrival):
+            self._wait(arrival, until)
+            return True
         if arrival.event is not None and self._duplicate(arrival.event):
             return False
-        snapshot = (self.document.copied(), self._state, list(self.emitted))
-        try:
-            self._decide(arrival, until, position)
-        except DomainFault as fault:
-            self.document, self._state, self.emitted = snapshot
-            self._park(str(fault), arrival, until)
+        since = max(self.document.at, arrival.logical_time)
+        if not self._tried(partial(self._decide, arrival, position), since):
+            self._wait(arrival, until)
         return True
 
-    def _decide(self, arrival: Arrival, until: Instant, position: str) -> None:
+    def _tried(self, step: Callable[[], None], since: Instant) -> bool:
+        """All of the step, or nothing of it and the customer parked."""
+        snapshot = (self.document.copied(), self._state, len(self.emitted))
+        try:
+            step()
+        except DomainFault as fault:
+            self.document, self._state, emitted = snapshot
+            del self.emitted[emitted:]
+            self._park(str(fault), since)
+            return False
+        return True
+
+    def _arm(self) -> None:
+        self.document.wake_at = self._ask(lambda: self._domain.wake_at(self.state))
+
+    def _decide(self, arrival: Arrival, position: str) -> None:
         event = arrival.event
         if event is None:
+            if self.document.erased:
+                return
             raise DomainFault(f"undecodable: {arrival.error}")
         self._number(event)
         if self.document.erased:
             return
-        self._fire(until, position)
         cause = Cause(position, event.id, event.correlationid or event.id, arrival.mark)
         self.document.mark = arrival.mark
         at = max(self.document.at, arrival.logical_time)
@@ -239,11 +264,12 @@ class Customer(Generic[S]):
         return any(known == digest(event) for known, _ in self.document.recent)
 
     def _number(self, event: Event) -> None:
-        """Remembers the event against repeats; a gap in a numbered source is a fault, for something is missing."""
+        """Remembers the event against repeats; a gap in a numbered source is a fault, for something is missing.
+        Not of an erased customer, which may have been parked: what waited is gone for good, as it must be."""
         if event.number is None:
             return self._remember(event)
         expected = self.document.applied.get(event.source, 0) + 1
-        if event.number != expected:
+        if event.number != expected and not self.document.erased:
             raise DomainFault(f"gap in {event.source}: expected {expected}, got {event.number}")
         self.document.applied = {**self.document.applied, event.source: event.number}
         return None
@@ -253,11 +279,9 @@ class Customer(Generic[S]):
         young = [pair for pair in self.document.recent if now - pair[1] <= RECENT_AGE]
         self.document.recent = (*young, (digest(event), now))[-RECENT_COUNT:]
 
-    def _park(self, error: str, arrival: Arrival, until: Instant) -> None:
-        since = max(self.document.at, arrival.logical_time)
+    def _park(self, error: str, since: Instant) -> None:
         self.document.parked, self.document.wake_at = Parked(error, since), None
         self.faulted = True
-        self._wait(arrival, until)
 
 
 def unpublished(document: Document, covered: Covered) -> tuple[Entry, ...]:

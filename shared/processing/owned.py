@@ -32,7 +32,7 @@ class Owned:
         self.merge = Merge(list(committed), self.time.inputs)
         self.timers = Timers()
         self.said: Instant = 0
-        self.forced: Instant = 0
+        self.forced: Instant = self.time.now
         self.asked_at: Instant = 0
         self.asked_for: Instant = 0
         self.waits_for: Arrival | None = None
@@ -91,8 +91,9 @@ class Owned:
     async def look_again(self, store: Store) -> None:
         """A predecessor's write may have landed after the first look."""
         horizon = self.timers.horizon
+        found = await store.due(self.partition, -1, horizon)
         self.timers = Timers()
-        self.timers.fill(await store.due(self.partition, -1, horizon), horizon, self.time.bracket)
+        self.timers.fill(found, horizon, self.time.bracket)
 
     def arm(self, document: Document) -> None:
         if document.wake_at is not None:

@@ -17,6 +17,7 @@ class PartitionTime:
     bracket: int | None = None
     history_now: Instant = 0
     inputs: dict[str, Instant] = field(default_factory=dict)
+    _remembered: list[tuple[int | None, Instant]] = field(default_factory=list)
 
     def copy(self) -> "PartitionTime":
         return PartitionTime(self.now, self.bracket, self.history_now, dict(self.inputs))
@@ -28,9 +29,9 @@ class PartitionTime:
         event = arrival.event
         if event is None:
             return
-        if isinstance(event.data, HistoryBegan) and arrival.record.topic.startswith("guanxi.customers."):
+        if isinstance(event.data, HistoryBegan) and _is_customers(arrival.record.topic):
             self.bracket, self.history_now = arrival.record.offset, 0
-        elif isinstance(event.data, HistoryEnded) and arrival.record.topic.startswith("guanxi.customers."):
+        elif isinstance(event.data, HistoryEnded) and _is_customers(arrival.record.topic):
             self.bracket = None
         elif self.bracket is not None and arrival.mark is not None:
             self.history_now = max(self.history_now, arrival.logical_time)
@@ -46,9 +47,17 @@ class PartitionTime:
         return json.dumps(parts, separators=(",", ":"))
 
     def restore(self, topic: str, metadata: str) -> None:
-        """Takes up what a predecessor committed for one input; inputs may have been committed at different moments."""
+        """Takes up what a predecessor committed for one input; inputs may have been committed at different moments.
+        The bracket is as the customers' own records left it, whatever another input's older commit remembers of it."""
         parts = json.loads(metadata) if metadata else {}
         self.inputs[topic] = parts.get("t", 0)
-        if parts.get("n", 0) >= self.now:
-            self.now = parts.get("n", 0)
-            self.bracket, self.history_now = parts.get("b"), parts.get("h", 0)
+        self.now = max(self.now, parts.get("n", 0))
+        if _is_customers(topic):
+            self.bracket, self.history_now = parts.get("b"), 0
+        self._remembered.append((parts.get("b"), parts.get("h", 0)))
+        inside = [moment for bracket, moment in self._remembered if bracket == self.bracket and bracket is not None]
+        self.history_now = max(inside, default=0)
+
+
+def _is_customers(topic: str) -> bool:
+    return topic.startswith("guanxi.customers.")
