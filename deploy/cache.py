@@ -47,9 +47,24 @@ class Cache:
             )
         return found
 
+    def has_kafka(self) -> bool:
+        return self._kafka.exists()
+
+    def has_store(self) -> bool:
+        return self.machine.store_binary is not None or self._store.exists()
+
+    @property
+    def _kafka(self) -> Path:
+        """Named by the pom, so that another version is fetched beside it."""
+        return self.root / f"kafka-{_digest_text(POM.read_text('utf-8'))}"
+
+    @property
+    def _store(self) -> Path:
+        return self.root / f"store-{STORE_VERSION}"
+
     def kafka_jars(self) -> Path:
-        """Fetched with Maven from Maven Central; named by the pom, so that another version is fetched beside it."""
-        target = self.root / f"kafka-{_digest(POM)}"
+        """Fetched with Maven from Maven Central. Raises MissingTool."""
+        target = self._kafka
         if not target.exists():
             with self._building(target) as room:
                 if room is not None:
@@ -66,7 +81,7 @@ class Cache:
         """The local document store, built with cargo. Raises MissingTool."""
         if self.machine.store_binary is not None:
             return self.machine.store_binary
-        target = self.root / f"store-{STORE_VERSION}"
+        target = self._store
         if not target.exists():
             with self._building(target) as room:
                 if room is not None:
@@ -141,10 +156,6 @@ def _java_of_package() -> str | None:
         return None
     java = Path(spec.origin).parent / "java-runtime" / "bin" / "java"
     return str(java) if java.exists() else None
-
-
-def _digest(path: Path) -> str:
-    return _digest_text(path.read_text("utf-8"))
 
 
 def _digest_text(text: str) -> str:

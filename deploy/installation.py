@@ -27,7 +27,7 @@ class Installation:
             _write_private(self.secrets_file, json.dumps(made))
         if self.operator_key() is None:
             key, _ = self._ring.create(OPERATOR, ["admin"])
-            _write_private(self._operator_file, key)
+            _write_private(self.operator_file, key)
 
     @property
     def secrets_file(self) -> Path:
@@ -41,7 +41,7 @@ class Installation:
         """GUANXI_KEY, else this copy's own key where it is still valid."""
         if given := self.machine.environ.get("GUANXI_KEY"):
             return given
-        key = self._operator_file.read_text("utf-8") if self._operator_file.exists() else None
+        key = self.operator_file.read_text("utf-8") if self.operator_file.exists() else None
         return key if key and self._ring.principal(key) else None
 
     def environ(self, addresses: Addresses) -> dict[str, str]:
@@ -61,7 +61,7 @@ class Installation:
         return KeyRing(self.keys_file)
 
     @property
-    def _operator_file(self) -> Path:
+    def operator_file(self) -> Path:
         return self.machine.data_dir / "operator.key"
 
 

@@ -1,0 +1,53 @@
+"""`guanxi`: everything that an operator does, also as `python -m deploy`."""
+
+import importlib
+import importlib.util
+import sys
+
+import typer
+from confluent_kafka import KafkaException
+
+from deploy.cache import MissingTool
+from deploy.commands import delegating, reading, repairing, running
+from deploy.console import Failure, say
+from deploy.processes import StartError
+from deploy.provision import ProvisionError
+from shared.processing.ports import FatalError, TransientError
+from shared.settings import SettingsError
+
+_FAILURES = (Failure, StartError, MissingTool, ProvisionError, SettingsError, TransientError, FatalError)
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(no_args_is_help=True, add_completion=False, help="Guanxi: customers' events, kept and acted on.")
+    for command in (running.up, running.down, running.status, running.doctor, running.scale, running.provision):
+        app.command()(command)
+    app.command()(reading.tail)
+    app.command()(repairing.erase)
+    for delegated in (repairing.rebuild, repairing.verify):
+        app.command(context_settings=delegating.PASS_ON)(delegated)
+    whole = {**delegating.PASS_ON, "help_option_names": []}
+    app.command("import", context_settings=whole)(delegating.import_)
+    app.command("keys", context_settings=whole)(delegating.keys)
+    app.add_typer(reading.segments, name="segments")
+    app.add_typer(repairing.dead, name="dead-letters")
+    app.add_typer(repairing.parked, name="parked")
+    if importlib.util.find_spec("deploy.demo") is not None:
+        app.command("demo")(importlib.import_module("deploy.demo").demo)
+    return app
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 failed (with what to do next), 2 wrong use."""
+    try:
+        build()()
+    except _FAILURES as error:
+        say(f"failed: {error}")
+        sys.exit(1)
+    except KafkaException as error:
+        say(f"failed: Kafka: {error.args[0].str()}. `guanxi status` and `guanxi doctor` tell more")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of `guanxi`, one file per thing that an operator has in mind."""

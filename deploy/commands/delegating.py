@@ -1,0 +1,40 @@
+"""Commands that a service itself carries out: they run as its own process, in this copy's environment."""
+
+import os
+import subprocess
+import sys
+
+import typer
+
+from deploy.console import system
+from deploy.processes import StartError
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def import_(context: typer.Context) -> None:
+    """Take customers and events in from CSV or NDJSON: guanxi import FILE [OPTIONS]; --help lists them."""
+    delegate("intake", ["import", *context.args])
+
+
+def keys(context: typer.Context) -> None:
+    """API keys: create, list, revoke."""
+    delegate("intake", ["keys", *context.args])
+
+
+def delegate(service: str, arguments: list[str]) -> None:
+    """Ends with that process's exit code; Ctrl-C reaches it by the terminal, and it tidies up itself."""
+    this = system()
+    try:
+        environ = {**os.environ, **this.environ(this.addresses())}
+    except StartError:
+        if "--help" not in arguments:
+            raise
+        environ = dict(os.environ)
+    process = subprocess.Popen([sys.executable, "-m", f"services.{service}", *arguments], env=environ)
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            continue
+        raise typer.Exit(code if code in (0, 1, 2) else 1)

@@ -1,0 +1,149 @@
+"""When something went wrong: dead letters, parked customers, rebuilds, proofs; and the right to be forgotten."""
+
+import time
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from deploy.client import Client
+from deploy.commands.delegating import delegate
+from deploy.console import Failure, Json, say, show, system, table, wrong_use
+from deploy.topics import Stored, Topics
+from deploy.watch import parked_customers
+from shared.clock import to_rfc3339
+from shared.events.catalog import OUTPUT, SERVICES, dead_letters
+
+dead = typer.Typer(help="Records that a service could not read, kept untouched.", no_args_is_help=True)
+parked = typer.Typer(help="Customers whose events wait because one of them failed.", no_args_is_help=True)
+
+ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES))]
+Place = Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="As `list` shows it.")]
+
+_CLOUDEVENT = "application/cloudevents+json"
+_RECEIPT_SECONDS = 60
+
+
+@dead.command("list")
+def list_dead(service: ServiceName, as_json: Json = False) -> None:
+    """Each with where it lies, where it came from and why."""
+    topic = dead_letters(_checked(service))
+    found = [_told(record) for record in Topics(system().addresses().kafka).read(topic, last=None, follow=False)]
+    if as_json:
+        show(found)
+    else:
+        columns = ("place", "failed_at", "origin", "reason", "error")
+        table(columns, [[entry[column] for column in columns] for entry in found])
+
+
+@dead.command("show")
+def show_dead(service: ServiceName, place: Place) -> None:
+    """The record's headers and its untouched bytes."""
+    record = _record(service, place)
+    for name, value in sorted(record.headers.items()):
+        print(f"{name}: {value}")
+    print(f"\n{record.value.decode('utf-8', 'backslashreplace')}")
+
+
+@dead.command("redrive")
+def redrive(service: ServiceName, place: Place) -> None:
+    """Send it through intake's door again, for when it can be read now; doing so twice changes nothing."""
+    record = _record(service, place)
+    answer = Client(system()).post_bytes("intake", "/v1/events", record.value, _CLOUDEVENT)
+    say(f"accepted as {answer.get('event_id')} at {answer.get('position')}")
+
+
+@parked.command("list")
+def list_parked(
+    service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help=", ".join(OUTPUT))] = None,
+    as_json: Json = False,
+) -> None:
+    """Who is parked, since when, why, and how many records wait."""
+    this = system()
+    settings = this.settings(this.addresses())
+    names = [_processing(service)] if service else list(OUTPUT)
+    found = [(name, document) for name in names for document in parked_customers(settings, name)]
+    if as_json:
+        show([{"service": n, "customer_id": d.id, **asdict(d.parked)} for n, d in found if d.parked])
+        return
+    rows = [(n, d.id, to_rfc3339(d.parked.since), len(d.parked.waiting), d.parked.error) for n, d in found if d.parked]
+    table(("service", "customer", "since", "waiting", "error"), rows)
+
+
+@parked.command("resume")
+def resume(service: Annotated[str, typer.Argument(help=", ".join(OUTPUT))], customer: str) -> None:
+    """Apply the waiting records as if nothing had been; first repair what made them fail."""
+    event = {
+        "type": "customer.resume_requested",
+        "customer": {"id": customer},
+        "data": {"service": _processing(service)},
+    }
+    answer = Client(system()).post("intake", "/v1/events", event)
+    say(f"asked for at {answer.get('position')}; `guanxi parked list {service}` shows whether it went through")
+
+
+def erase(
+    customer: Annotated[str, typer.Argument(help="The customer's id.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; no personal data.")] = "requested",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Destroy the customer's key, so that every copy becomes unreadable; returns with the services' receipts."""
+    if not yes and not typer.confirm(f"Erase {customer}? This cannot be undone"):
+        raise typer.Abort
+    client = Client(system())
+    receipt_id = client.post("intake", f"/v1/customers/{customer}/erasure", {"reason": reason})["receipt_id"]
+    receipt = _receipt(client, receipt_id)
+    if as_json:
+        show(receipt)
+    else:
+        say(f"erased; receipt {receipt_id}")
+
+
+def rebuild(context: typer.Context, service: ServiceName) -> None:
+    """Make a service's state anew from the log and switch to it; reads go on meanwhile."""
+    delegate(_processing(service), ["rebuild", *context.args])
+
+
+def verify(context: typer.Context, service: ServiceName) -> None:
+    """Compare a service's live state with a rebuild; names the customers that differ."""
+    delegate(_processing(service), ["verify", *context.args])
+
+
+def _receipt(client: Client, receipt_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + _RECEIPT_SECONDS
+    while True:
+        receipt = client.get("intake", f"/v1/erasures/{receipt_id}")
+        if receipt.get("complete") or receipt.get("state") == "complete":
+            return receipt
+        if time.monotonic() > deadline:
+            raise Failure(f"the key is destroyed, but not every service has answered yet: receipt {receipt_id}")
+        time.sleep(0.5)
+
+
+def _checked(service: str) -> str:
+    if service not in SERVICES:
+        wrong_use(f"services are {', '.join(SERVICES)}")
+    return service
+
+
+def _processing(service: str) -> str:
+    if service not in OUTPUT:
+        wrong_use(f"services that process are {', '.join(OUTPUT)}")
+    return service
+
+
+def _record(service: str, place: str) -> Stored:
+    partition, _, offset = place.partition(":")
+    if not (partition.isdigit() and offset.isdigit()):
+        wrong_use("a place is PARTITION:OFFSET, as `guanxi dead-letters list` shows it")
+    record = Topics(system().addresses().kafka).one(dead_letters(_checked(service)), int(partition), int(offset))
+    if record is None:
+        raise Failure(f"nothing lies at {place}: see `guanxi dead-letters list {service}`")
+    return record
+
+
+def _told(record: Stored) -> dict[str, Any]:
+    told = {name: record.headers.get(name) for name in ("reason", "error")}
+    origin = ":".join(record.headers.get(f"original-{part}", "?") for part in ("topic", "partition", "offset"))
+    return {"place": record.place, "failed_at": record.headers.get("failed-at"), "origin": origin, **told}

@@ -1,0 +1,116 @@
+"""What this machine has and lacks of what Guanxi needs, each with the command that installs it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from deploy import kafka, store
+from deploy.cache import STORE_VERSION, Cache, MissingTool
+from deploy.processes import port_taken
+from deploy.servers import Docker, Servers
+from deploy.settings import Machine
+from shared.events.catalog import SERVICES
+
+_JAVA = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`needed`: without it nothing starts here. `words`: what was found, or how to get it."""
+
+    what: str
+    ok: bool
+    needed: bool
+    words: str
+
+
+def examine(machine: Machine) -> list[Finding]:
+    """Only looks: nothing is fetched, built or started."""
+    docker = Docker() if machine.layer != "local" else None
+    compose = docker is not None and docker.compose
+    found = [_python(), _docker(docker)]
+    if not machine.named_kafka:
+        found += _for_kafka(machine, needed=not compose)
+    if not machine.named_mongo:
+        found += _for_store(machine, needed=not compose)
+    return found + _servers(machine) + _ports(machine)
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("Python 3.11 or newer", sys.version_info >= (3, 11), True, version)
+
+
+def _docker(docker: Docker | None) -> Finding:
+    if docker is None:
+        return Finding("Docker", False, False, "not asked, GUANXI_LAYER=local")
+    words = {
+        (True, True): "an engine answers, with compose",
+        (True, False): "an engine answers, but not `docker compose`: apt-get install docker-compose-plugin",
+    }.get((docker.engine, docker.engine and docker.compose), "no engine answers; local processes are used")
+    return Finding("Docker", docker.engine and docker.compose, False, words)
+
+
+def _for_kafka(machine: Machine, *, needed: bool) -> list[Finding]:
+    cache = Cache(machine, lambda _: None)
+    found = [_java(cache, needed)]
+    if cache.has_kafka():
+        return [*found, Finding("Kafka", True, needed, f"in {machine.cache_dir}")]
+    return [*found, _tool("mvn", "apt-get install maven", needed)]
+
+
+def _for_store(machine: Machine, *, needed: bool) -> list[Finding]:
+    if mongod := shutil.which("mongod"):
+        return [Finding("document store", True, needed, mongod)]
+    if Cache(machine, lambda _: None).has_store():
+        return [Finding("document store", True, needed, f"secantus-mdb {STORE_VERSION} in {machine.cache_dir}")]
+    return [
+        _tool("cargo", "curl https://sh.rustup.rs -sSf | sh", needed),
+        _tool("cmake", "apt-get install cmake", needed),
+        _tool("cc", "apt-get install gcc g++", needed),
+    ]
+
+
+def _java(cache: Cache, needed: bool) -> Finding:
+    what = f"Java {_JAVA} or newer"
+    try:
+        java = cache.java()
+    except MissingTool as error:
+        return Finding(what, False, needed, str(error))
+    said = subprocess.run([java, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    number = re.search(r'version "(\d+)', said.stderr)
+    fits = number is not None and int(number.group(1)) >= _JAVA
+    words = f"{java} ({number.group(1) if number else 'no answer'})"
+    return Finding(what, fits, needed, words if fits else f"{words}: apt-get install openjdk-17-jre-headless")
+
+
+def _tool(name: str, install: str, needed: bool) -> Finding:
+    found = shutil.which(name)
+    return Finding(name, found is not None, needed, found or f"missing: {install}")
+
+
+def _servers(machine: Machine) -> list[Finding]:
+    known = Servers(machine, lambda _: None).known()
+    asked = {
+        "Kafka answers": (machine.named_kafka or (known and known.kafka), kafka.answers),
+        "the store answers": (machine.named_mongo or (known and known.mongo), store.answers),
+    }
+    found = {what: answers(address) for what, (address, answers) in asked.items() if address}
+    return [
+        Finding(what, ok, True, "yes" if ok else "no: `guanxi down`, then `guanxi up`") for what, ok in found.items()
+    ]
+
+
+def _ports(machine: Machine) -> list[Finding]:
+    """Only while nothing of ours runs: later they are taken by us."""
+    if Servers(machine, lambda _: None).known() is not None:
+        return []
+    wanted = {f"GUANXI_{name.upper()}_PORT": machine.services.port_of(name) for name in SERVICES}
+    if not machine.named_kafka:
+        wanted["GUANXI_KAFKA_PORT"] = machine.kafka_port
+    if not machine.named_mongo:
+        wanted["GUANXI_STORE_PORT"] = machine.store_port
+    taken = {name: port for name, port in wanted.items() if port_taken(port)}
+    return [Finding(f"port {port}", False, True, f"taken: set {name} to a free one") for name, port in taken.items()]
