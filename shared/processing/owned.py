@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from shared.clock import DAY, SECOND, Instant
+from shared.clock import DAY, MINUTE, SECOND, Instant
 from shared.events.customers import HistoryBegan, HistoryEnded
 from shared.processing.arrivals import Arrival, arrive, position_key
 from shared.processing.document import Document
@@ -17,6 +17,7 @@ FEW_TIMERS = 1_000
 MANY_TIMERS = 5_000
 LONGEST_LOOK = 400 * DAY
 SHORTEST_LOOK = 10 * SECOND
+LONGEST_BETWEEN_LOOKS = 5 * MINUTE
 
 
 class Owned:
@@ -40,6 +41,8 @@ class Owned:
         self.blocked_since: Instant | None = None
         self._service = service
         self._look = DAY
+        self._looked_at: Instant | None = None
+        self._look_every: Instant = 0
 
     def offer(self, record: Record) -> bool:
         """False: records were passed over between the last one and this; the reader must go back to `next`."""
@@ -87,6 +90,15 @@ class Owned:
             self._look = min(self._look * 2, LONGEST_LOOK)
         elif len(found) > MANY_TIMERS:
             self._look = max(self._look // 2, SHORTEST_LOOK)
+
+    def looks_again(self, now: Instant, first: Instant) -> bool:
+        """Whether it is time; `first` is the first interval in milliseconds, each next one is twice as long."""
+        if self._looked_at is None:
+            self._looked_at, self._look_every = now, first
+        if now - self._looked_at < self._look_every:
+            return False
+        self._looked_at, self._look_every = now, min(self._look_every * 2, LONGEST_BETWEEN_LOOKS)
+        return True
 
     async def look_again(self, store: Store) -> None:
         """A predecessor's write may have landed after the first look."""

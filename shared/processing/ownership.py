@@ -5,7 +5,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 
-from shared.clock import SECOND, Clock, Instant
+from shared.clock import SECOND, Clock
 from shared.processing.announcer import Announcer
 from shared.processing.batch import Loaded, Outcome
 from shared.processing.cache import DocumentCache
@@ -37,7 +37,6 @@ class Ownership:
         self.owned: dict[int, Owned] = {}
         self.watermarks: dict[str, int] = {}
         self.pending: set[TopicPartition] = set()
-        self.looked_at: Instant = 0
         self._service = service
         self._inputs = inputs
         self._reader = reader
@@ -117,15 +116,16 @@ class Ownership:
                 self._reader.seek(partition, owned.next[partition.topic])
 
     async def look_again(self, every: float) -> None:
-        """A predecessor's write may have landed after the first look: its timers and its unsent events are ours."""
+        """A predecessor's write may have landed after the first look: its timers and its unsent events are ours.
+
+        At first after `every` seconds, then after twice as long each time: such a write becomes ever less likely.
+        """
         now = self._clock()
-        if now - self.looked_at < every * SECOND:
-            return
-        self.looked_at = now
         for number, owned in self.owned.items():
             await self._look_ahead(owned)
-            await self._retry("reading timers", partial(owned.look_again, self._store))
-            await self._republish_unsent(number)
+            if owned.looks_again(now, round(every * SECOND)):
+                await self._retry("reading timers", partial(owned.look_again, self._store))
+                await self._republish_unsent(number)
 
     async def _republish_unsent(self, number: int) -> None:
         """What a timer emitted concerns no input, so no redelivery would bring it back."""

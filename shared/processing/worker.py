@@ -24,6 +24,9 @@ from shared.processing.wakeups import TickAsker
 
 IDLE_WAIT = 0.2
 """Seconds that a fetch may wait when nothing is due: how late at most an idle worker sees a stop or a pause."""
+LONG_BATCH = 500
+"""Milliseconds. Longer batches are made smaller: while one is decided, no heartbeat reaches the group."""
+FEWEST = 50
 HELD_LIMIT = 100_000
 """Records that may wait in the merges before fetching pauses."""
 
@@ -67,6 +70,7 @@ class Worker:
         self._budget = FailureBudget()
         self._announcer = Announcer(domain.service, options.output, options.latest)
         self._asker = TickAsker(domain.service, ports.clock)
+        self._limit = options.batch_size
         self._stopping = False
         self.paused = False
         self.ownership = Ownership(
@@ -113,7 +117,7 @@ class Worker:
 
     async def _fetch(self) -> Fetched:
         held = sum(owned.merge.waiting() for owned in self.owned.values())
-        limit = self._options.batch_size if held < HELD_LIMIT else 1
+        limit = self._limit if held < HELD_LIMIT else 1
         return await self._ports.retry("reading from Kafka", lambda: self._ports.reader.fetch(limit, self._wait()))
 
     def _wait(self) -> float:
@@ -141,13 +145,21 @@ class Worker:
             return False
         started = self._ports.clock()
         await self._apply(arrivals)
-        self._ports.metrics.batch_seconds.observe((self._ports.clock() - started) / SECOND)
+        took = self._ports.clock() - started
+        self._ports.metrics.batch_seconds.observe(took / SECOND)
+        self._fit(took)
         return True
+
+    def _fit(self, took: int) -> None:
+        if took > LONG_BATCH:
+            self._limit = max(self._limit // 2, FEWEST)
+        elif took < LONG_BATCH // 2:
+            self._limit = min(self._limit + self._limit // 4 + 1, self._options.batch_size)
 
     def _collect(self) -> list[Arrival]:
         arrivals: list[Arrival] = []
         for owned in self.owned.values():
-            arrivals += owned.collect(self._options.batch_size - len(arrivals)) or self._out_of_patience(owned)
+            arrivals += owned.collect(self._limit - len(arrivals)) or self._out_of_patience(owned)
         return arrivals
 
     def _out_of_patience(self, owned: Owned) -> list[Arrival]:
@@ -206,7 +218,7 @@ class Worker:
             time = times[number]
             if time.now > owned.timers.horizon:
                 await self._ports.retry("reading timers", partial(owned.look_ahead, self._ports.store, time.now))
-            found += owned.timers_due(time, self._options.batch_size)
+            found += owned.timers_due(time, self._limit - len(found))
         return found
 
     async def _read_one(self, source: TopicPartition, offset: int) -> list[Record]:
