@@ -156,10 +156,12 @@ class Ownership:
             self.watermarks[self.owned[partition.partition].key(partition.topic)] = at.offset
 
     def keep(self, outcome: Outcome, touched: Mapping[str, Loaded]) -> None:
-        """The write was acknowledged: only now may the cache know of it, and the timers."""
+        """The write was acknowledged: only now may the cache know of it, and the timers. What was read counts as well: it
+        may be our own write of which the answer was lost, or a predecessor's that landed late."""
         for loaded in touched.values():
             if loaded.fresh:
                 self._cache.put(loaded.document, loaded.state)
+                self.owned[loaded.document.partition].arm(loaded.document)
         for document in outcome.documents:
             self._cache.put(document, outcome.states[document.id])
             self.owned[document.partition].arm(document)

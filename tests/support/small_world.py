@@ -83,9 +83,14 @@ class SmallWorld:
 
 
 async def settle(worker: Worker, quiet: int = 3) -> None:
+    """Until nothing was done and nothing came in for `quiet` steps."""
     idle = 0
+    seen = -1
     for _ in range(10_000):
-        idle = 0 if await worker.step() else idle + 1
+        worked = await worker.step()
+        read = sum(sum(owned.next.values()) for owned in worker.owned.values())
+        idle = 0 if worked or read != seen else idle + 1
+        seen = read
         if idle >= quiet:
             return
     raise AssertionError("the worker finds no rest")
