@@ -57,7 +57,7 @@ class Playbook(Section):
         regular = self.starts_with == "segment"
         if regular != (self.occurs == "every"):
             raise ValueError("occurs: every belongs to starts_with: segment, and only to it")
-        if regular != (self.dimension is not None and bool(self.every_days)):
+        if regular != (self.dimension is not None) or regular != bool(self.every_days):
             raise ValueError("dimension and every_days belong to starts_with: segment, and only to it")
         return self
 
