@@ -27,9 +27,9 @@ def domain() -> FeedbackDomain:
 class Story:
     """One customer's life: events in order, timers fired before each as the engine does, everything told kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, customer: str = CUSTOMER) -> None:
         self.domain = domain()
-        self.state: FeedbackState = self.domain.initial(CUSTOMER)
+        self.state: FeedbackState = self.domain.initial(customer)
         self.told: list[tuple[Instant, Data]] = []
         self.count = 0
 
@@ -45,10 +45,9 @@ class Story:
     def send(self, at: Instant, data: Data, **marks: Any) -> tuple[Data, ...]:
         self.until(at)
         self.count += 1
-        event = Event(
-            id=f"e{self.count}", source=SOURCE, type=data.event_type, time=to_datetime(at), recordedtime=to_datetime(at),
-            data=data, **marks,
-        )  # fmt: skip
+        moment = to_datetime(at)
+        given: dict[str, Any] = {"id": f"e{self.count}", "source": SOURCE, "time": moment, "recordedtime": moment}
+        event = Event(**(given | marks), type=data.event_type, data=data)
         decision = self.domain.on_event(self.state, event, at)
         assert self.domain.on_event(self.state, event, at) == decision
         self._take(decision.state, decision.events, at)
