@@ -19,8 +19,6 @@ from shared.web.app import Readiness, build_app
 from shared.web.freshness import Freshness, PartitionProgress
 from shared.web.keys import KeyRing
 
-NOBODY = "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=20&directConnection=true"
-
 
 def build(service: str, keys_file: Path) -> FastAPI:
     """Handlers that are let through find no store or no parts behind them and fail: that is how one sees they were."""
@@ -38,8 +36,9 @@ async def _progress() -> Mapping[int, PartitionProgress]:
 
 def _reader(service: str, ring: KeyRing, registry: CollectorRegistry) -> FastAPI:
     whole = import_module(f"services.{service}.bootstrap").SERVICE
-    documents = Documents(AsyncIOMotorClient(NOBODY)["nobody"], "documents")
-    router = whole.build_router(documents, Freshness(_progress))
+    client = AsyncIOMotorClient()
+    client.close()
+    router = whole.build_router(Documents(client["closed"], "documents"), Freshness(_progress))
     return build_app(service, service, ring, _ready, [router], registry)
 
 
