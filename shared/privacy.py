@@ -26,7 +26,7 @@ NONCE_BYTES = 12
 CACHE_SECONDS = 60.0
 CACHE_KEYS = 10_000
 
-IndexKind = Literal["phone", "email"]
+IndexKind = Literal["phone", "email", "external", "content"]
 
 
 class Erased(Enum):

@@ -1,0 +1,32 @@
+"""From refusals to problems, from callers to senders: what all of intake's routes share."""
+
+from fastapi import Request
+
+from services.intake.checking import Sender
+from services.intake.refusal import Refusal, Unavailable
+from shared.web.keys import KeyRing, Principal
+from shared.web.problems import Problem, invalid
+
+RETRY_AFTER = {"retry-after": "2"}
+
+
+def problem(refusal: Refusal) -> Problem:
+    if refusal.faults:
+        return invalid(refusal.faults)
+    headers = RETRY_AFTER if isinstance(refusal, Unavailable) else {}
+    errors = [{"field": field, "reason": reason} for field, reason in refusal.errors]
+    return Problem(refusal.status, refusal.title, refusal.detail, errors, headers)  # type: ignore[arg-type]
+
+
+def authenticated(request: Request) -> Principal:
+    """For routes outside FastAPI's dependencies. Problem 401 without a valid key."""
+    ring: KeyRing = request.app.state.ring
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    principal = ring.principal(key.strip()) if kind.lower() == "bearer" else None
+    if principal is None:
+        raise Problem(401, "A valid API key is required", headers={"WWW-Authenticate": "Bearer"})
+    return principal
+
+
+def sender_of(principal: Principal) -> Sender:
+    return Sender(principal.key_id, principal.name, principal.may("emit"), principal.may("staff"))

@@ -1,0 +1,131 @@
+"""The client's side of an import: rows in chunks through intake's door, repeated until they are answered."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+import httpx
+
+Mode = Literal["history", "replay", "live"]
+CHUNK = 500
+PATIENCE = 180.0
+"""Seconds for which a chunk is repeated when intake does not answer."""
+
+
+class ImportFailed(Exception):
+    """The import stopped; running it again goes on where it stopped and adds nothing twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """`row`: the index of the row in what was given."""
+
+    row: int
+    field: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`already`: the import had ended before, nothing was sent."""
+
+    import_id: str
+    accepted: int = 0
+    repeated: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    already: bool = False
+    status: str = "running"
+
+
+Progress = Callable[[int, Mapping[str, Any]], None]
+"""Called after each chunk with the number of its rows and its last event."""
+
+
+async def import_events(
+    client: httpx.AsyncClient,
+    rows: Iterable[Mapping[str, Any]],
+    mode: Mode,
+    import_id: str,
+    *,
+    name: str = "import",
+    hold: bool = False,
+    chunk: int = CHUNK,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Sends events (the shape of POST /v1/events, each with `id` and `time`) in the order of their times.
+
+    `client` has intake's address as its base URL and an `admin` key in its headers. Safe to repeat with the same
+    `import_id`. `hold` leaves the bracket of history open for a next import. Raises ImportFailed.
+    """
+    body = {"import_id": import_id, "mode": mode, "name": name}
+    begun = await _asked(client, "/v1/imports", json.dumps(body).encode(), "application/json")
+    outcome = Outcome(import_id, status=begun["status"])
+    if begun["status"] == "running":
+        sent = 0
+        for events in _chunks(rows, chunk):
+            await _send(client, import_id, events, sent, outcome)
+            sent += len(events)
+            if progress is not None:
+                progress(len(events), events[-1])
+    else:
+        outcome.already = True
+    return await _ended(client, outcome, hold)
+
+
+async def _ended(client: httpx.AsyncClient, outcome: Outcome, hold: bool) -> Outcome:
+    if outcome.status != "ended":
+        path = f"/v1/imports/{outcome.import_id}/end?hold={str(hold).lower()}"
+        outcome.status = (await _asked(client, path, b"", "application/json"))["status"]
+    return outcome
+
+
+async def _send(
+    client: httpx.AsyncClient, import_id: str, events: list[Mapping[str, Any]], sent: int, outcome: Outcome
+) -> None:
+    body = b"\n".join(json.dumps(event, ensure_ascii=False, default=str).encode() for event in events)
+    answer = await _asked(client, f"/v1/imports/{import_id}/rows", body, "application/x-ndjson")
+    outcome.accepted += answer["accepted"]
+    outcome.repeated += answer["repeated"]
+    for refused in answer["refused"]:
+        problem = refused["problem"]
+        errors = problem.get("errors") or [{"field": "", "reason": problem.get("detail") or problem["title"]}]
+        row = sent + refused["index"]
+        outcome.refused += [Refused(row, error["field"], error["reason"]) for error in errors]
+
+
+async def _asked(client: httpx.AsyncClient, path: str, body: bytes, kind: str) -> dict[str, Any]:
+    """Repeats what was not answered: a restarted intake recognises what it already has."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    pause = 0.2
+    while True:
+        why = await _try(client, path, body, kind)
+        if isinstance(why, dict):
+            return why
+        if loop.time() > deadline:
+            raise ImportFailed(f"intake does not answer ({why}); run the same import again to go on")
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 3.0)
+
+
+async def _try(client: httpx.AsyncClient, path: str, body: bytes, kind: str) -> dict[str, Any] | str:
+    """The answer, or why it is worth another try. Raises ImportFailed where it is not."""
+    try:
+        response = await client.post(path, content=body, headers={"content-type": kind}, timeout=30.0)
+    except httpx.TransportError as error:
+        return type(error).__name__
+    if response.status_code >= 500:
+        return f"status {response.status_code}"
+    answer: dict[str, Any] = response.json()
+    if response.is_success:
+        return answer
+    raise ImportFailed(answer.get("detail") or answer.get("title") or f"status {response.status_code}")
+
+
+def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+    iterator = iter(rows)
+    while taken := list(islice(iterator, size)):
+        yield taken

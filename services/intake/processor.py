@@ -1,0 +1,271 @@
+"""The way in: offers of all waiting requests are identified, written down, claimed together and handed to the publisher."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from services.intake.batches import Accepted, Batch, Claim, Entry, Verdict
+from services.intake.domain import Offer
+from services.intake.entries import EntryWriter, Later
+from services.intake.identities import KnownKeys
+from services.intake.publishing import Job, Publisher
+from services.intake.refusal import Refusal, Unavailable
+from services.intake.store import IntakeStore
+from shared.clock import SECOND, Clock, Instant
+from shared.privacy import Vault
+from shared.processing.ports import TransientError
+
+TOGETHER = 1_000
+"""Offers that one batch takes at most."""
+LARGEST = 3 << 20
+"""Bytes of offers after which a batch is full; what is written is at most a few times that, far below 16 MiB."""
+QUEUED = 20_000
+"""Records taken in and not yet acknowledged, above which no more is taken in."""
+PATIENCE = 10.0
+"""Seconds that a request waits before it is told that the outcome is unknown."""
+ATTEMPTS = 8
+FORSAKEN = 60 * SECOND
+"""A batch that its owner has not had acknowledged for so long is sent by whoever finds it."""
+LOOK_AGAIN = 15.0
+
+log = logging.getLogger(__name__)
+Answer = Accepted | Refusal
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """`offer`: an Entry where there is nothing to decide (marks of time)."""
+
+    offer: Offer | Entry
+    answer: asyncio.Future[Answer]
+    attempts: int = 0
+
+    def resolve(self, answer: Answer) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+
+class Intake:
+    """One process's way in. `submit` may be called by any number of requests; order per customer is that of the calls."""
+
+    def __init__(
+        self,
+        store: IntakeStore,
+        publisher: Publisher,
+        entries: EntryWriter,
+        known: KnownKeys,
+        vault: Vault,
+        clock: Clock,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._entries = entries
+        self._known = known
+        self._vault = vault
+        self._clock = clock
+        self._patience = patience
+        self._owner = str(uuid4())
+        self._number = 0
+        self._waiting: deque[Waiting] = deque()
+        self._open: dict[str, Waiting] = {}
+        self._work = asyncio.Event()
+        self._unsure = True
+        self._followers: set[asyncio.Task[None]] = set()
+        self.ready = False
+
+    async def submit(self, offers: Sequence[Offer | Entry]) -> list[Answer]:
+        """One answer per offer, in order. An Unavailable among them: unknown, safe to send again."""
+        if len(self._waiting) + self._publisher.queued + len(offers) > QUEUED:
+            return [Unavailable("The buffers are full; send it again later.")] * len(offers)
+        waiting = [self._enqueue(offer) for offer in offers]
+        self._work.set()
+        answers = [w.answer for w in waiting]
+        await asyncio.wait(answers, timeout=self._patience)
+        late = Unavailable("Not acknowledged in time; it may yet be. Send it again with the same id.")
+        return [answer.result() if answer.done() else late for answer in answers]
+
+    def _enqueue(self, offer: Offer | Entry) -> Waiting:
+        """The same id again while the first is under way shares its answer, or is refused at once."""
+        waiting = Waiting(offer, asyncio.get_running_loop().create_future())
+        first = self._open.get(offer.claim) if offer.claim is not None else None
+        if first is None:
+            if offer.claim is not None:
+                claim = offer.claim
+                self._open[claim] = waiting
+                waiting.answer.add_done_callback(lambda _: self._open.pop(claim, None))
+            self._waiting.append(waiting)
+        elif first.offer.fingerprint == offer.fingerprint:
+            waiting.answer = first.answer
+        else:
+            waiting.resolve(contradiction(offer))
+        return waiting
+
+    async def run(self) -> None:
+        """Until cancelled. Nothing is taken in before what was left unacknowledged stands in the queue."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._take_in())
+            group.create_task(self._look_for_forsaken())
+
+    async def drained(self) -> None:
+        while self._waiting or self._open or self._followers:  # noqa: ASYNC110 - only at the end of the process
+            await asyncio.sleep(0.01)
+        await self._publisher.drained()
+
+    async def _take_in(self) -> None:
+        while True:
+            try:
+                if self._unsure:
+                    await self._recover(self._clock() + 1)
+                    self._unsure, self.ready = False, True
+                while self._waiting:
+                    await self._tick()
+                self._work.clear()
+                await self._work.wait()
+            except TransientError:
+                self._unsure, self.ready = True, False
+                log.warning("the store does not answer", exc_info=True)
+                await asyncio.sleep(0.5)
+
+    async def _tick(self) -> None:
+        taken = self._next()
+        try:
+            again = await self._take(taken)
+        except TransientError:
+            for waiting in taken:
+                waiting.resolve(Unavailable("The store does not answer; send it again with the same id."))
+            raise
+        except Exception:
+            for waiting in taken:
+                waiting.resolve(Refusal(500, "Internal error", "It is safe to send it again with the same id."))
+            log.exception("offers could not be taken in", extra={"count": len(taken)})
+            return
+        if again:
+            self._waiting.extendleft(reversed(again))
+            await asyncio.sleep(0.02)
+
+    def _next(self) -> list[Waiting]:
+        """As many as fit into one document of the store."""
+        taken: list[Waiting] = []
+        size = 0
+        while self._waiting and len(taken) < TOGETHER and size < LARGEST:
+            taken.append(self._waiting.popleft())
+            size += taken[-1].offer.size
+        return taken
+
+    async def _take(self, taken: list[Waiting]) -> list[Waiting]:
+        """Those that must be taken in once more, because another process was first with their customer."""
+        built = iter(await self._entries.entries([w.offer for w in taken if isinstance(w.offer, Offer)]))
+        again: list[Waiting] = []
+        chosen: list[tuple[Waiting, Entry]] = []
+        for waiting in taken:
+            result = next(built) if isinstance(waiting.offer, Offer) else waiting.offer
+            if isinstance(result, Refusal):
+                waiting.resolve(result)
+            elif isinstance(result, Later):
+                again += self._once_more(waiting, patient=True)
+            elif not result.lines and result.claim is None:
+                waiting.resolve(Accepted(result.event_id, result.customer_id, False, None))
+            else:
+                chosen.append((waiting, result))
+        if chosen:
+            again += await self._claim([w for w, _ in chosen], tuple(e for _, e in chosen))
+        return again
+
+    async def _claim(self, waiting: list[Waiting], entries: tuple[Entry, ...]) -> list[Waiting]:
+        self._number += 1
+        batch = Batch(str(uuid4()), self._owner, self._number, self._clock(), entries)
+        await self._store.begin(batch)
+        verdict, job = await self._admit(batch)
+        again: list[Waiting] = []
+        for index, one in enumerate(waiting):
+            if index in verdict.lost:
+                again += self._once_more(one)
+            elif index in verdict.repeated:
+                self._follow(self._repeat(one, verdict.repeated[index]))
+        self._answer_from(job, {index: waiting[index] for index in job.live})
+        return again
+
+    async def _admit(self, batch: Batch) -> tuple[Verdict, Job]:
+        verdict = await self._store.judge(batch)
+        live = verdict.live(batch)
+        for index in live:
+            entry = batch.entries[index]
+            if entry.guard is not None and entry.guard.destroy:
+                await self._vault.destroy(entry.customer_id)
+                self._known.forget(entry.customer_id)
+        return verdict, self._publisher.put(batch, live)
+
+    def _answer_from(self, job: Job, waiting: dict[int, Waiting]) -> None:
+        def answer(done: asyncio.Future[dict[int, str | None]]) -> None:
+            positions = done.result()
+            for index, one in waiting.items():
+                one.resolve(job.accepted(index, positions))
+
+        job.done.add_done_callback(answer)
+
+    def _once_more(self, waiting: Waiting, *, patient: bool = False) -> list[Waiting]:
+        waiting.attempts += 1
+        if waiting.attempts > (ATTEMPTS * 50 if patient else ATTEMPTS) or waiting.answer.done():
+            waiting.resolve(Unavailable("Somebody else is changing this customer; send it again."))
+            return []
+        return [waiting]
+
+    def _follow(self, repeating: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(repeating)
+        self._followers.add(task)
+        task.add_done_callback(self._followers.discard)
+
+    async def _repeat(self, waiting: Waiting, claim: Claim) -> None:
+        """The id was taken in before: the first answer again, once it is known."""
+        if claim.fingerprint != waiting.offer.fingerprint:
+            waiting.resolve(contradiction(waiting.offer))
+            return
+        deadline = self._clock() + int(self._patience * SECOND)
+        while self._clock() < deadline:
+            positions = await self._positions(claim)
+            if positions is not None:
+                place = positions.get(claim.index)
+                waiting.resolve(Accepted(claim.event_id, claim.customer_id, claim.registered, place))
+                return
+            await asyncio.sleep(0.05)
+        waiting.resolve(Unavailable("The first attempt is not acknowledged yet; send it again later."))
+
+    async def _positions(self, claim: Claim) -> dict[int, str | None] | None:
+        job = self._publisher.jobs.get(claim.batch)
+        if job is not None:
+            return job.done.result() if job.done.done() else None
+        try:
+            return await self._store.positions(claim.batch)
+        except TransientError:
+            return None
+
+    async def _recover(self, before: Instant) -> None:
+        """Queues what was written down and never acknowledged, oldest first."""
+        for batch_id in await self._store.pending(before):
+            if batch_id in self._publisher.jobs:
+                continue
+            batch = await self._store.batch(batch_id)
+            if batch is None:
+                continue
+            await self._admit(batch)
+            log.info("sending again what was not acknowledged", extra={"records": len(batch.entries)})
+
+    async def _look_for_forsaken(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AGAIN)
+            if not self._publisher.failing and not self._unsure:
+                try:
+                    await self._recover(self._clock() - FORSAKEN)
+                except TransientError:
+                    self._unsure = True
+                    self._work.set()
+
+
+def contradiction(offer: Offer | Entry) -> Refusal:
+    conflict = offer.conflict if isinstance(offer, Offer) else 409
+    what = "event id" if conflict == 409 else "Idempotency-Key"
+    return Refusal(conflict, "Used for other content", f"This {what} was already used for other content.")

@@ -1,0 +1,40 @@
+"""What intake says no to, before it is known how that is told (HTTP, a rejected row)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+
+class Refusal(Exception):
+    """`status` as in HTTP. `errors`: (field, reason) pairs that quote nothing of what was sent; `faults`: pydantic's own."""
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str | None = None,
+        errors: Iterable[tuple[str, str]] = (),
+        faults: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(title)
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.faults = tuple(faults)
+
+    @classmethod
+    def of_field(cls, field: str, reason: str) -> "Refusal":
+        return cls(422, "Invalid content", "One or more fields are not as they must be.", [(field, reason)])
+
+    @classmethod
+    def of_model(cls, error: ValidationError) -> "Refusal":
+        return cls(422, "Invalid content", faults=error.errors(include_url=False, include_input=False))
+
+
+class Unavailable(Refusal):
+    """The outcome is unknown: what was claimed is kept and sent again, so the same request may be repeated safely."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(503, "Not available at the moment", detail)
