@@ -153,11 +153,25 @@ def subscribe(
 
 
 async def partitions_of(connection: KafkaConnection, topics: Collection[str]) -> dict[str, int]:
-    """How many partitions the broker knows of each topic; 0 for a topic that is missing."""
+    """How many partitions the broker knows of each topic; 0 for a topic that is missing.
+
+    A broker that has just started knows nobody for a moment, not even itself: it is asked again.
+    """
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        try:
+            return await _described(connection, topics)
+        except TransientError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.2)
+
+
+async def _described(connection: KafkaConnection, topics: Collection[str]) -> dict[str, int]:
     with translated("describing topics"):
         async with connection.admin() as admin:
             found = await asyncio.wait_for(admin.describe_topics(list(topics)), PATIENCE)
-    return {topic["topic"]: 0 if topic["error_code"] else len(topic["partitions"]) for topic in found}
+    return {topic["topic"]: 0 if topic["error_code"] == 3 else len(topic["partitions"]) for topic in found}
 
 
 async def group_positions(

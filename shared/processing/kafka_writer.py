@@ -60,10 +60,15 @@ class Lifetime:
         if self._over.done():
             return
         self._over.set_result(None)
+        self.producer._closed = True  # noqa: SLF001  # the public way to stop waits for what cannot be sent
+        sending = self.producer._sender.sender_task  # noqa: SLF001
+        sending.cancel()
         with suppress(KafkaError, OSError):
-            await self.producer._sender.close()  # noqa: SLF001  # the public way waits for what can't be sent
             await self.producer.client.close()
-        self.producer._closed = True  # noqa: SLF001  # else its finaliser complains
+        _, alive = await asyncio.wait({sending}, timeout=1)
+        if alive:  # it waits for a request, or for metadata that will not come
+            sending.cancel()
+            await asyncio.wait({sending}, timeout=1)
 
     async def flush(self) -> None:
         try:

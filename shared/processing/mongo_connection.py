@@ -20,9 +20,15 @@ DURABLE = WriteConcern("majority", j=True)
 DURABLE_FIELDS: Mapping[str, Any] = {"w": "majority", "j": True}
 MAJORITY = ReadConcern("majority")
 
+HELD = frozenset({50, 112})
+"""A time limit that ran out, a write conflict."""
 _EXISTS_ALREADY = 48
 _REFUSED = frozenset({13, 18, 8000})
 _DECLARED_OTHERWISE = frozenset({85, 86})
+
+
+class HeldError(TransientError):
+    """Another transaction holds a document that was to be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,8 @@ def translated(doing: str) -> Iterator[None]:
             raise FatalError(
                 f"{doing}: the store refuses us (code {error.code}); `guanxi provision` grants it"
             ) from error
-        raise TransientError(f"{doing}: the store answered with code {error.code}") from error
+        kind = HeldError if error.code in HELD else TransientError
+        raise kind(f"{doing}: the store answered with code {error.code}") from error
     except (ConfigurationError, DocumentTooLarge, BSONError) as error:
         raise FatalError(f"{doing}: {type(error).__name__}") from error
     except PyMongoError as error:

@@ -11,8 +11,10 @@ from shared.processing.document import Document, from_fields
 from shared.processing.mongo_connection import (
     DURABLE,
     DURABLE_FIELDS,
+    HELD,
     MAJORITY,
     PATIENCE_MS,
+    HeldError,
     Index,
     durable,
     translated,
@@ -31,7 +33,7 @@ LARGEST_COMMAND = 8_000_000
 MOST_STATEMENTS = 10_000
 
 _DUPLICATE = 11_000
-_TRANSIENT = frozenset({50, 112, 91, 189, 10_107, 11_600, 11_602, 13_435})
+_TRANSIENT = frozenset({91, 189, 10_107, 11_600, 11_602, 13_435})
 
 
 class MongoStore:
@@ -62,7 +64,7 @@ class MongoStore:
         return {fields["_id"]: from_fields(fields) for fields in found}
 
     async def save(self, documents: Sequence[Document]) -> bool:
-        """As Store. When another transaction holds a document: TransientError, after its session was ended."""
+        """As Store. When another transaction holds a document: HeldError, after its session was ended."""
         commands = list(_commands(self._name, documents))
         async with self._writing:
             try:
@@ -70,7 +72,7 @@ class MongoStore:
                     return await (
                         self._grouped(commands, insist=True) if self._group_commit else self._singly(commands)
                     )
-            except TransientError:
+            except HeldError:
                 await self._free({document.partition for document in documents})
                 raise
 
@@ -176,6 +178,8 @@ def _pieces(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
 def _all_written(command: Mapping[str, Any], reply: Mapping[str, Any]) -> bool:
     """False: a revision differed or a key was there. What the store could not do at all is an error."""
     codes = {error["code"] for error in reply.get("writeErrors", ())} - {_DUPLICATE}
+    if codes & HELD:
+        raise HeldError("writing documents: held by another transaction")
     if "writeConcernError" in reply or codes & _TRANSIENT:
         raise TransientError("writing documents: not acknowledged")
     if codes:

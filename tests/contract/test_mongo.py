@@ -1,0 +1,202 @@
+"""What only the real store can show: takeover from a killed worker, outages, what queries and rebuilds see."""
+
+import asyncio
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from shared.processing.control import Pause, Progress
+from shared.processing.document import Document
+from shared.processing.mongo import Database, Index, MongoStore, connect, database_of, ensure_collection, open_database
+from shared.processing.mongo_store import ENGINE_INDEXES
+from shared.processing.ports import TransientError
+from shared.settings import Settings
+from tests.support.servers import Server
+
+pytestmark = pytest.mark.real
+
+VIEW_INDEX = Index((("view.segment", 1), ("_id", 1)), {"view.segment": {"$exists": True}})
+
+
+@pytest.fixture(params=[False, True], ids=["single", "grouped"])
+async def database(mongo: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    service = f"test_{uuid.uuid4().hex[:12]}"
+    async with AsyncExitStack() as stack:
+        settings = Settings(mongo_url=mongo, group_commit=request.param)
+        yield await open_database(settings, service, (VIEW_INDEX,), stack)
+        client = connect(mongo)
+        stack.callback(client.close)
+        await client.drop_database(database_of(service))
+
+
+def doc(key: str, rev: int = 1, **fields) -> Document:
+    return Document(key, rev=rev, **fields)
+
+
+DIES_IN_A_TRANSACTION = """
+import asyncio, os, signal, sys
+from shared.processing.document import Document
+from shared.processing.mongo import MongoStore, connect
+
+async def main(url, name):
+    client = connect(url)
+    store = MongoStore(client, client[name], "customers", group_commit=True)
+    await store.unsent(0)
+    session = await store._open_session()
+    session.start_transaction()
+    command = {"update": "customers", "updates": [{"q": {"_id": "a"}, "u": {"$set": {"at": 5}}}]}
+    await client[name].command(command, session=session)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("grouped", [False, True], ids=["single", "grouped"])
+async def test_taking_over_from_a_worker_killed_in_a_transaction_takes_no_minute(mongo: str, grouped: bool) -> None:
+    client = connect(mongo)
+    name = f"contract_{uuid.uuid4().hex[:12]}"
+    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
+        await ensure_collection(client[name], collection, indexes)
+    store = MongoStore(client, client[name], "customers", grouped)
+    assert await store.save([doc("a"), doc("b")])
+    await asyncio.to_thread(_die, mongo, name)
+    started = time.monotonic()
+    assert await store.unsent(0) == []
+    assert await store.save([doc("a", 2), doc("b", 2)])
+    assert time.monotonic() - started < 3
+    assert (await store.load(["a"]))["a"] == doc("a", 2), "what the dead had begun is undone"
+    await store.close()
+    await client.drop_database(name)
+    client.close()
+
+
+async def test_a_write_that_meets_a_dead_workers_lock_ends_its_session_and_is_redone(mongo: str) -> None:
+    """Also when nobody looked for unsent events first."""
+    client = connect(mongo)
+    name = f"contract_{uuid.uuid4().hex[:12]}"
+    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
+        await ensure_collection(client[name], collection, indexes)
+    store = MongoStore(client, client[name], "customers", group_commit=True)
+    await store.save([doc("a")])
+    await asyncio.to_thread(_die, mongo, name)
+    with pytest.raises(TransientError):
+        await store.save([doc("a", 2)])
+    assert await store.save([doc("a", 2)])
+    await store.close()
+    await client.drop_database(name)
+    client.close()
+
+
+def _die(url: str, name: str) -> None:
+    root = Path(__file__).parents[2]
+    died = subprocess.run(
+        [sys.executable, "-c", DIES_IN_A_TRANSACTION, url, name], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert died.returncode == -9, died.stderr
+
+
+async def test_a_living_neighbour_whose_session_was_ended_goes_on(mongo: str, database: Database) -> None:
+    client = connect(mongo)
+    other = MongoStore(client, client[database_of_store(database)], "customers", group_commit=True)
+    await other.unsent(0)
+    assert await other.save([doc("a")])
+    await database.store.unsent(0)
+    assert await database.store.save([doc("a", 2)])
+    assert await other.save([doc("b")])
+    assert not await other.save([doc("a", 2)])
+    await other.close()
+    client.close()
+
+
+def database_of_store(database: Database) -> str:
+    return database._database.name
+
+
+async def test_an_outage_is_a_transient_error_and_passes(mongo_server: Server, database: Database) -> None:
+    await database.store.save([doc("a")])
+    mongo_server.kill()
+    try:
+        started = time.monotonic()
+        with pytest.raises(TransientError):
+            await database.store.save([doc("a", 2)])
+        with pytest.raises(TransientError):
+            await database.store.load(["a"])
+        assert time.monotonic() - started < 20
+    finally:
+        mongo_server.restart()
+    assert (await database.store.load(["a"]))["a"].rev == 1
+    assert await database.store.save([doc("a", 2)])
+
+
+async def test_queries_page_by_id(database: Database) -> None:
+    await database.store.save([doc(f"{n:02}", view={"segment": "odd" if n % 2 else "even"}) for n in range(25)])
+    odd = {"view.segment": "odd"}
+    first = await database.documents.find(odd, None, 5)
+    assert [d.id for d in first] == ["01", "03", "05", "07", "09"]
+    assert [d.id for d in await database.documents.find(odd, first[-1].id, 100)] == [
+        f"{n:02}" for n in range(11, 25, 2)
+    ]
+    assert [d.id for d in await database.documents.find({"_id": {"$lt": "05"}}, "02", 9)] == ["03", "04"]
+    assert await database.documents.find(odd, "99", 5) == []
+    assert await database.documents.count(odd) == 12
+    assert await database.documents.one("03") == doc("03", view={"segment": "odd"})
+    assert await database.documents.one("nobody") is None
+
+
+async def test_what_never_changed_hands_is_read_from_where_the_pointer_says(database: Database) -> None:
+    await database.store.save([doc("old")])
+    fresh = await database.fresh("customers_2")
+    await fresh.save([doc("new")])
+    assert await database.documents.one("new") is None
+    await database.control.switch("customers_2")
+    pause = await database.control.pause()
+    assert pause == Pause(0, "customers_2")
+    database.switched(pause.collection)
+    assert await database.documents.one("new") == doc("new")
+    assert await database.store.load(["old", "new"]) == {"new": doc("new")}
+    assert await database.store.save([doc("new", 2)])
+
+
+async def test_a_new_rebuild_drops_what_earlier_ones_left_but_never_the_live_one(database: Database) -> None:
+    await (await database.fresh("customers_1")).save([doc("a")])
+    await database.fresh("customers_2")
+    left = {name for name in await database._database.list_collection_names() if name.startswith("customers")}
+    assert left == {"customers", "customers_2"}
+
+
+async def test_a_pause_is_asked_for_and_ends_with_the_switch(database: Database) -> None:
+    assert await database.control.pause() == Pause(0, "customers")
+    await database.control.ask_pause(1_234)
+    assert await database.control.pause() == Pause(1_234, "customers")
+    await database.control.switch("customers")
+    assert await database.control.pause() == Pause(0, "customers")
+
+
+async def test_the_newest_word_on_each_partition_counts(database: Database) -> None:
+    def said(partition: int, worker: str, at: int) -> Progress:
+        return Progress(partition, worker, time=at, behind=0.5, lag=3, paused=False, written_at=at)
+
+    now = int(time.time() * 1000)
+    await database.control.report([said(0, "a", now), said(1, "a", now)])
+    await database.control.report([said(1, "b", now + 5)])
+    assert await database.control.progress() == [said(0, "a", now), said(1, "b", now + 5)]
+    await database.control.report([])
+
+
+async def test_opening_again_changes_nothing_and_indexes_are_there(mongo: str, database: Database) -> None:
+    await database.control.switch("customers_9")
+    async with AsyncExitStack() as stack:
+        service = database_of_store(database).removeprefix("guanxi_")
+        again = await open_database(Settings(mongo_url=mongo), service, (VIEW_INDEX,), stack)
+        assert (await again.control.pause()).collection == "customers_9"
+        for name in ("customers", "customers_9"):
+            found = await again._database[name].index_information()
+            assert {index.name for index in (*ENGINE_INDEXES, VIEW_INDEX)} <= found.keys()
+            assert found[ENGINE_INDEXES[1].name]["partialFilterExpression"] == {"unsent": True}
