@@ -19,7 +19,12 @@ _FAILURES = (Failure, StartError, MissingTool, ProvisionError, SettingsError, Tr
 
 
 def build() -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True, add_completion=False, help="Guanxi: customers' events, kept and acted on.")
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Guanxi: customers' events, kept and acted on.",
+    )
     for command in (running.up, running.down, running.status, running.doctor, running.scale, running.provision):
         app.command()(command)
     app.command()(reading.tail)

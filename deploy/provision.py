@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import importlib.util
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
@@ -27,6 +28,9 @@ from shared.settings import Settings
 
 _QUIET = logging.getLogger("guanxi.provision-client")
 _SECONDS = 30
+_ATTEMPT_SECONDS = 0.7
+"""The client gives up by itself: destroying one whose answer is still awaited crashes the interpreter."""
+_NOT_YET = (KafkaError._TIMED_OUT, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE)  # noqa: SLF001 - its only name
 _REPLICAS = 3
 """Where there are as many brokers; all of them where there are fewer."""
 
@@ -49,7 +53,8 @@ class KafkaProvision:
     def __init__(
         self, bootstrap: str, report: Report, *, repair: bool = False, topics: Iterable[Topic] = TOPICS
     ) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}, logger=_QUIET)
+        self._client = {"bootstrap.servers": bootstrap, "log_level": 0}
+        self._admin = AdminClient(self._client, logger=_QUIET)
         self._report = report
         self._repair = repair
         self._topics = tuple(topics)
@@ -108,14 +113,19 @@ class KafkaProvision:
         return ConfigResource(ResourceType.TOPIC, topic.name, incremental_configs=entries) if entries else None
 
     def _committed(self, group: str, places: list[TopicPartition]) -> dict[int, int]:
-        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)])
-        try:
-            found = asked[group].result(_SECONDS).topic_partitions
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return {place.partition: -1 for place in places}
-            raise
-        return {place.partition: place.offset for place in found}
+        """A client that asked before the groups' coordinator existed never hears of it: ask with a new one."""
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            admin = AdminClient(self._client, logger=_QUIET)
+            asked = [ConsumerGroupTopicPartitions(group, places)]
+            try:
+                found = admin.list_consumer_group_offsets(asked, request_timeout=_ATTEMPT_SECONDS)[group].result()
+                return {place.partition: place.offset for place in found.topic_partitions}
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                    return {place.partition: -1 for place in places}
+                if error.args[0].code() not in _NOT_YET or time.monotonic() > deadline:
+                    raise
 
     def _mend(self, group: str, topic: str, committed: Mapping[int, int]) -> None:
         first = self._bounds(topic, committed, OffsetSpec.earliest())

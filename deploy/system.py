@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,11 +63,12 @@ class System:
         if self._supervisor().identity is None:
             raise StartError("nothing runs here: start it with `guanxi up`")
         self.plan.want({**self.plan.wanted(), service: count})
-        self.wait_ready()
+        self.wait_ready((service,))
 
-    def wait_ready(self, seconds: float = _READY_SECONDS) -> None:
-        deadline = time.monotonic() + seconds
-        while missing := self._not_ready():
+    def wait_ready(self, services: Collection[str] = SERVICES) -> None:
+        """Raises StartError that tells what each of those that are not said last."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while missing := [state for state in self._not_ready() if state.service in services]:
             if time.monotonic() > deadline or any(state.restarts > 2 for state in missing):
                 raise StartError("\n".join(_complaint(state, self.plan.home) for state in missing))
             time.sleep(0.1)

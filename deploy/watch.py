@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from deploy.provision import ProvisionError
 from deploy.topics import Topics
 from shared.clock import to_rfc3339, wall_clock
 from shared.events.catalog import OUTPUT, SERVICES, dead_letters
@@ -67,6 +68,8 @@ async def _with_documents(settings: Settings, service: str, ask: Callable[[Docum
     client = connect(settings.mongo_url)
     try:
         database = client[database_of(service)]
+        if "pointers" not in await database.list_collection_names():
+            raise ProvisionError(f"the store has nothing of {service} yet: `guanxi provision`")
         return await ask(Documents(database, (await MongoControl(database).pause()).collection))
     finally:
         client.close()
