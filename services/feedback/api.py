@@ -9,7 +9,7 @@ from services.feedback.answers import CaseInFull, CasePage, Fresh, Statistics, i
 from services.feedback.case import State
 from services.feedback.rules import Rules
 from services.feedback.statistics import By, group, grouped
-from services.feedback.store import FeedbackQueries, Found
+from services.feedback.store import FeedbackQueries
 from shared.clock import DAY, to_instant
 from shared.events.fields import CustomerId
 from shared.web.freshness import AsOf
@@ -52,7 +52,9 @@ def build_router(queries: FeedbackQueries, freshness: FreshnessOf, rules: Rules)
     @router.get("/customers/{customer_id}/cases")
     async def of_customer(customer_id: CustomerId) -> CasePage:
         found = await queries.of_customer(customer_id)
-        return CasePage(cases=[shown(one) for one in found], **(await fresh(_partition(found))).model_dump())
+        if found is None:
+            raise Problem(404, "Unknown customer", "No event of this customer has been applied, or it was erased.")
+        return CasePage(cases=[shown(one) for one in found.cases], **(await fresh(found.partition)).model_dump())
 
     @router.get("/statistics")
     async def statistics(
@@ -75,7 +77,3 @@ def build_router(queries: FeedbackQueries, freshness: FreshnessOf, rules: Rules)
         return rules.model_dump(mode="json", by_alias=True)
 
     return router
-
-
-def _partition(found: list[Found]) -> int | None:
-    return found[0].partition if found else None

@@ -33,6 +33,14 @@ class Found:
     case: Case
 
 
+@dataclass(frozen=True, slots=True)
+class CasesOf:
+    """One customer's cases, oldest first."""
+
+    partition: int
+    cases: list[Found]
+
+
 class FeedbackQueries:
     def __init__(self, documents: Readable) -> None:
         self._documents = documents
@@ -42,10 +50,12 @@ class FeedbackQueries:
             return next((found for found in _cases(document) if found.case.case_id == case_id), None)
         return None
 
-    async def of_customer(self, customer_id: str) -> list[Found]:
-        """Oldest first; none where nothing is known of the customer."""
+    async def of_customer(self, customer_id: str) -> CasesOf | None:
+        """None where nothing is known of the customer, or nothing any more."""
         document = await self._documents.one(customer_id)
-        return [] if document is None else _cases(document)
+        if document is None or document.state is None:
+            return None
+        return CasesOf(document.partition, _cases(document))
 
     async def page(
         self, state: State | None, assignee: str | None, after: str | None, limit: int

@@ -29,6 +29,7 @@ class Story:
 
     def __init__(self, customer: str = CUSTOMER) -> None:
         self.domain = domain()
+        self.customer = customer
         self.state: FeedbackState = self.domain.initial(customer)
         self.told: list[tuple[Instant, Data]] = []
         self.count = 0
@@ -57,27 +58,27 @@ class Story:
 
     def complain(self, at: Instant = MONDAY, *, severity: Any = "normal", kind: Any = "complaint", **marks: Any) -> str:
         self.send(
-            at, FeedbackReceived(customer_id=CUSTOMER, kind=kind, severity=severity, category="delivery"), **marks
+            at, FeedbackReceived(customer_id=self.customer, kind=kind, severity=severity, category="delivery"), **marks
         )
-        return case_id_of(SOURCE, f"e{self.count}")
+        return case_id_of(SOURCE, marks.get("id", f"e{self.count}"))
 
     def act(self, at: Instant, case_id: str, action: Any, **fields: Any) -> list[str]:
-        act = CaseActedOn(customer_id=CUSTOMER, case_id=case_id, action=action, by="anna", **fields)
+        act = CaseActedOn(customer_id=self.customer, case_id=case_id, action=action, by="anna", **fields)
         return names(self.send(at, act))
 
     def answer(self, at: Instant, case_id: str, csat: int | None) -> list[str]:
-        return names(self.send(at, SurveyAnswered(customer_id=CUSTOMER, survey="s", csat=csat, case_id=case_id)))
+        return names(self.send(at, SurveyAnswered(customer_id=self.customer, survey="s", csat=csat, case_id=case_id)))
 
     def segments(self, at: Instant, memberships: dict[str, Any], composites: tuple[str, ...] = ()) -> None:
         self.send(
             at,
             SegmentsChanged(
-                customer_id=CUSTOMER, changes=(), memberships=memberships, composites=composites, rules_version="1"
+                customer_id=self.customer, changes=(), memberships=memberships, composites=composites, rules_version="1"
             ),
         )
 
     def erase(self, at: Instant) -> list[str]:
-        return names(self.send(at, CustomerErased(customer_id=CUSTOMER, receipt_id="r1")))
+        return names(self.send(at, CustomerErased(customer_id=self.customer, receipt_id="r1")))
 
     def case(self, case_id: str) -> Case:
         case = self.state.case(case_id)
