@@ -36,7 +36,7 @@ async def _progress() -> Mapping[int, PartitionProgress]:
 
 def _reader(service: str, ring: KeyRing, registry: CollectorRegistry) -> FastAPI:
     whole = import_module(f"services.{service}.bootstrap").SERVICE
-    client = AsyncIOMotorClient()
+    client: AsyncIOMotorClient[Any] = AsyncIOMotorClient()
     client.close()
     router = whole.build_router(Documents(client["closed"], "documents"), Freshness(_progress))
     return build_app(service, service, ring, _ready, [router], registry)
