@@ -58,8 +58,13 @@ class ExampleDomain:
     service = ""
     state_type = Book
 
-    def __init__(self, mended: bool = False) -> None:
+    def __init__(self, mended: bool = False, unit: Instant = HOUR) -> None:
+        """`unit`: what an hour of the constants above lasts, so that a simulation need not wait for days."""
         self.mended = mended
+        self.unit = unit
+
+    def lasts(self, time: Instant) -> Instant:
+        return time * self.unit // HOUR
 
     def initial(self, customer_id: str) -> Book:
         return Book(customer_id=customer_id)
@@ -91,7 +96,7 @@ class Counts(ExampleDomain):
     service = "segmentation"
 
     def decide(self, state: Book, event: Event, at: Instant) -> Decision[Book]:
-        if not isinstance(event.data, PurchaseMade) or (leaves := event.occurred_at + WINDOW) <= at:
+        if not isinstance(event.data, PurchaseMade) or (leaves := event.occurred_at + self.lasts(WINDOW)) <= at:
             return Decision(state)
         return self._changed(state.model_copy(update={"leaves": tuple(sorted([*state.leaves, leaves]))}))
 
@@ -112,7 +117,7 @@ class Tasks(ExampleDomain):
     def decide(self, state: Book, event: Event, at: Instant) -> Decision[Book]:
         match event.data:
             case InquiryReceived() | CaseOpened() if not event.history:
-                task = (str(uuid5(NAMESPACE_OID, event.id)), at + DUE_AFTER, at + MISSED_AFTER)
+                task = (str(uuid5(NAMESPACE_OID, event.id)), at + self.lasts(DUE_AFTER), at + self.lasts(MISSED_AFTER))
                 scheduled = FollowupScheduled(**self._names(state, task[0]), due_at=to_datetime(task[1]))
                 return Decision(state.model_copy(update={"open": (*state.open, task)}), (scheduled,))
             case ContactMade():
@@ -145,7 +150,7 @@ class Cases(ExampleDomain):
         match event.data:
             case FeedbackReceived(kind="complaint") if not event.history:
                 case_id = str(uuid5(NAMESPACE_OID, event.id))
-                opened = (*state.open, (case_id, 0, at + CASE_DEADLINE))
+                opened = (*state.open, (case_id, 0, at + self.lasts(CASE_DEADLINE)))
                 return Decision(state.model_copy(update={"open": opened}), (CaseOpened(**self._names(state, case_id)),))
             case CaseActedOn(action="resolve"):
                 done = tuple(CaseResolved(**self._names(state, name)) for name, _, _ in state.open)

@@ -1,0 +1,206 @@
+"""The invariants of a simulated world at rest, each a function that yields what is wrong (numbers: the reliability page's)."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from shared.clock import from_rfc3339
+from shared.events.catalog import OUTPUT, TOPICS, dead_letters, group_of, inputs_of
+from shared.processing.document import Document, from_fields
+from shared.processing.records import TopicPartition
+from tests.simulation.world import World
+from tests.support.fold import Fold, Person, read
+
+TERMINAL = ("guanxi.followup.completed.v1", "guanxi.followup.missed.v1", "guanxi.followup.cancelled.v1")
+
+
+class Findings:
+    """What the checkers look at, read once."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.documents = {service: documents_of(world, service) for service in world.domains}
+        self.folds = {service: folds_of(world, service) for service in world.domains}
+        self.people = {service: people_of(folds) for service, folds in self.folds.items()}
+        self.said = {service: said_by(world, service) for service in world.domains}
+
+
+def check(world: World) -> list[str]:
+    """Everything that is wrong; empty when all is as promised."""
+    found = Findings(world)
+    checks = (stops, rebuild_equals_live, numbers, partitions, tasks_once, causes, liveness, dead_lettered, bounds)
+    return [f"{checker.__name__}: {problem}" for checker in checks for problem in checker(found)]
+
+
+def documents_of(world: World, service: str) -> dict[str, Document]:
+    return {key: from_fields(json.loads(text)) for key, text in world.stores[service]._texts.items()}
+
+
+def folds_of(world: World, service: str) -> list[Fold]:
+    return [
+        Fold(world.domains[service]).run({topic.name: world.records(topic.name, n) for topic in inputs_of(service)})
+        for n in range(world.plan.partitions)
+    ]
+
+
+def people_of(folds: list[Fold]) -> dict[str, Person]:
+    return {key: person for fold in folds for key, person in fold.people.items()}
+
+
+def said_by(world: World, service: str) -> dict[str, list[bytes]]:
+    """Per customer, all records on the output in log order, repeats included."""
+    found: dict[str, list[bytes]] = {}
+    for number in range(world.plan.partitions):
+        for record in world.records(OUTPUT[service].name, number):
+            if record.key is not None:
+                found.setdefault(record.key.decode(), []).append(record.value or b"")
+    return found
+
+
+def stops(found: Findings) -> Iterator[str]:
+    """No worker gave up: nothing that happens here is beyond repair."""
+    yield from found.world.stopped
+
+
+def rebuild_equals_live(found: Findings) -> Iterator[str]:
+    """I1, I3, I8: the fold of the log is the live document and has said the very same things."""
+    for service, people in found.people.items():
+        live = found.documents[service]
+        for key in sorted({*people, *live}):
+            if key not in people or key not in live:
+                yield f"{service} {key[-2:]}: only in {'the log' if key in people else 'the store'}"
+            elif not live[key].disordered:
+                yield from (f"{service} {key[-2:]}: {p}" for p in differences(found, service, people[key], live[key]))
+
+
+def differences(found: Findings, service: str, person: Person, document: Document) -> Iterator[str]:
+    state = None if person.erased else person.state
+    for name, expected, actual in (
+        ("state", state, found.world.domains[service].state_type.model_validate_json(document.state) if document.state else None),
+        ("at", person.at, document.at),
+        ("wake_at", person.wake, document.wake_at),
+        ("sequence", person.sequence, document.sequence),
+        ("erased", person.erased, document.erased),
+        ("applied", person.applied, document.applied),
+        ("positions", person.positions, document.positions),
+        ("parked", waiting_of(person), waiting_in(document)),
+    ):
+        if expected != actual and not (name == "state" and actual is None and person.sequence == 0 and person.at == 0):
+            yield f"{name} is {actual}, the log says {expected}"
+    first = list(dict.fromkeys(found.said[service].get(document.id, [])))
+    if [essence(value) for value in first] != person.said:
+        yield f"said {[essence(value) for value in first]}, the log says {person.said}"
+
+
+def waiting_of(person: Person) -> list[tuple[str, int, int]] | None:
+    return None if person.waiting is None else [(r.topic, r.offset, until) for r, until in person.waiting]
+
+
+def waiting_in(document: Document) -> list[tuple[str, int, int]] | None:
+    if document.parked is None:
+        return None
+    return [(w.topic, w.offset, w.partition_time) for w in document.parked.waiting]
+
+
+def essence(value: bytes) -> dict[str, Any]:
+    event = json.loads(value)
+    mark = "history" if event.get("history") else "replay" if event.get("replay") else None
+    kept = {name: event.get(name) for name in ("sequence", "type", "time", "causationid", "inputs", "data")}
+    return kept | {"mark": mark}
+
+
+def numbers(found: Findings) -> Iterator[str]:
+    """I4: 1..n without gaps, first occurrences ascend, repeats are the same bytes; all that the document counted is said."""
+    for service, said in found.said.items():
+        for key, values in said.items():
+            first: dict[int, bytes] = {}
+            for value in values:
+                number = int(json.loads(value)["sequence"])
+                if number in first and first[number] != value:
+                    yield f"{service} {key[-2:]}: number {number} has two meanings"
+                elif number not in first and number != len(first) + 1:
+                    yield f"{service} {key[-2:]}: number {number} came after {len(first)}"
+                first[number] = value
+        for key, document in found.documents[service].items():
+            if (n := len(set(said.get(key, [])))) != document.sequence:
+                yield f"{service} {key[-2:]}: {n} said of {document.sequence}"
+
+
+def partitions(found: Findings) -> Iterator[str]:
+    """I5: a customer is in one partition only, of every topic the same."""
+    seen: dict[bytes, set[int]] = {}
+    for topic in TOPICS:
+        for number in range(found.world.plan.partitions):
+            for record in found.world.records(topic.name, number):
+                if record.key is not None and "dead-letters" not in topic.name:
+                    seen.setdefault(record.key, set()).add(number)
+    yield from (f"{key!r} in {places}" for key, places in seen.items() if len(places) > 1)
+
+
+def tasks_once(found: Findings) -> Iterator[str]:
+    """I6: a task ends once and falls due once, not before its time."""
+    for key, values in found.said.get("followup", {}).items():
+        events = [json.loads(value) for value in dict.fromkeys(values)]
+        due_at = {e["data"]["task_id"]: e["data"].get("due_at") for e in events if e["type"] == "guanxi.followup.scheduled.v1"}
+        for name in due_at:
+            mine = [e for e in events if e["data"].get("task_id") == name]
+            due = [e for e in mine if e["type"] == "guanxi.followup.due.v1"]
+            if len(due) > 1 or len([e for e in mine if e["type"] in TERMINAL]) > 1:
+                yield f"{key[-2:]} task {name}: {[e['type'] for e in mine]}"
+            if any(due_at[name] and from_rfc3339(e["time"]) < from_rfc3339(due_at[name]) for e in due):
+                yield f"{key[-2:]} task {name}: due before its time"
+
+
+def causes(found: Findings) -> Iterator[str]:
+    """I2, I9: what is said has a cause among the inputs that its `inputs` name, or a timer."""
+    for service, said in found.said.items():
+        ids = input_ids(found.world, service)
+        for value in {value for values in said.values() for value in values}:
+            event = json.loads(value)
+            cause = event["causationid"]
+            if not cause.startswith("timer:") and cause not in ids:
+                yield f"{service}: {cause} caused something and is nowhere"
+
+
+def input_ids(world: World, service: str) -> set[str]:
+    records = [r for t in inputs_of(service) for n in range(world.plan.partitions) for r in world.records(t.name, n)]
+    return {event.id for record in records if (event := read(record)) is not None}
+
+
+def liveness(found: Findings) -> Iterator[str]:
+    """I10, I12: nothing waits: no lag, no unsent event, nothing overdue, nobody parked whom the log has not parked."""
+    for service, documents in found.documents.items():
+        offsets = found.world.log.group(group_of(service)).offsets
+        for topic in inputs_of(service):
+            for number in range(found.world.plan.partitions):
+                place = TopicPartition(topic.name, number)
+                if offsets[place].offset != found.world.log.end(place):
+                    yield f"{service} {place}: {offsets[place].offset} of {found.world.log.end(place)}"
+        for key, document in documents.items():
+            if document.unsent:
+                yield f"{service} {key[-2:]}: unsent"
+            if document.wake_at is not None and document.wake_at < found.world.clock() - 2_000:
+                yield f"{service} {key[-2:]}: overdue since {document.wake_at}"
+
+
+def dead_lettered(found: Findings) -> Iterator[str]:
+    """I11: what belongs to nobody is set aside, each at least once, and nothing else is."""
+    for service, folds in found.folds.items():
+        expected = {(topic, n, offset) for n, fold in enumerate(folds) for topic, offset in fold.unreadable}
+        actual = set()
+        for number in range(found.world.plan.partitions):
+            for record in found.world.records(dead_letters(service).name, number):
+                headers = dict(record.headers)
+                actual.add((headers["original-topic"].decode(), number, int(headers["original-offset"])))
+        if expected != actual:
+            yield f"{service}: set aside {sorted(actual)}, unreadable were {sorted(expected)}"
+
+
+def bounds(found: Findings) -> Iterator[str]:
+    """I19: a world at rest says nothing more; ticks cost as timers do."""
+    if found.world.still_growing:
+        yield f"goes on talking: {found.world.still_growing}"
+
+
+def summary(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(found.items()))
