@@ -60,7 +60,7 @@ async def chained(contact: dict[str, str]) -> None:
         normalise_email(contact["name"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stream() -> Iterator[io.StringIO]:
     root, before = logging.getLogger(), logging.getLogger().handlers[:]
     stream = io.StringIO()
@@ -72,9 +72,9 @@ def stream() -> Iterator[io.StringIO]:
         logging.getLogger(package).setLevel(logging.NOTSET)
 
 
-@pytest.fixture
-async def client(stream: io.StringIO, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    ring = KeyRing(tmp_path / "keys.json")
+@pytest.fixture(scope="module")
+async def client(stream: io.StringIO, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
+    ring = KeyRing(tmp_path_factory.mktemp("keys") / "keys.json")
     app = build_app("Try", "intake", ring, lambda: Readiness(True, ""), [router], CollectorRegistry())
     bound = listen("127.0.0.1", 0)
     serving = asyncio.create_task(serve_on(app, bound))
