@@ -104,9 +104,7 @@ def _tell(outcome: Outcome | None, rejected: int, count: int, file: Path, as_jso
     if as_json:
         typer.echo(json.dumps(data))
         return
-    if outcome is not None and outcome.already:
-        typer.echo("this file was imported before; nothing new was sent")
-    elif outcome is None:
+    if outcome is None:
         typer.echo(f"dry run: {count} rows, {count - rejected} good, {rejected} rejected; nothing was sent")
     else:
         typer.echo(f"{outcome.accepted} rows accepted, {outcome.repeated} known already, {rejected} rejected")

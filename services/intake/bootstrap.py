@@ -98,6 +98,15 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     return Parts(app, intake, publisher, ticker, neighbours)
 
 
+async def ensure_store(settings: Settings) -> None:
+    """Provisioning asks for it, so that two intakes that start at once find their collections."""
+    client = connect(settings.mongo_url)
+    try:
+        await IntakeStore(client[database_of(NAME)]).ensure()
+    finally:
+        client.close()
+
+
 def _readiness(intake: Intake, publisher: Publisher) -> Readiness:
     if not intake.ready:
         return Readiness(False, "the store does not answer")

@@ -30,13 +30,10 @@ class Refused:
 
 @dataclass(slots=True)
 class Outcome:
-    """`already`: the import had ended before, nothing was sent."""
-
     import_id: str
     accepted: int = 0
     repeated: int = 0
     refused: list[Refused] = field(default_factory=list)
-    already: bool = False
     status: str = "running"
 
 
@@ -61,24 +58,16 @@ async def import_events(
     `import_id`. `hold` leaves the bracket of history open for a next import. Raises ImportFailed.
     """
     body = {"import_id": import_id, "mode": mode, "name": name}
-    begun = await _asked(client, "/v1/imports", json.dumps(body).encode(), "application/json")
-    outcome = Outcome(import_id, status=begun["status"])
-    if begun["status"] == "running":
-        sent = 0
-        for events in _chunks(rows, chunk):
-            await _send(client, import_id, events, sent, outcome)
-            sent += len(events)
-            if progress is not None:
-                progress(len(events), events[-1])
-    else:
-        outcome.already = True
-    return await _ended(client, outcome, hold)
-
-
-async def _ended(client: httpx.AsyncClient, outcome: Outcome, hold: bool) -> Outcome:
-    if outcome.status != "ended":
-        path = f"/v1/imports/{outcome.import_id}/end?hold={str(hold).lower()}"
-        outcome.status = (await _asked(client, path, b"", "application/json"))["status"]
+    await _asked(client, "/v1/imports", json.dumps(body).encode(), "application/json")
+    outcome = Outcome(import_id)
+    sent = 0
+    for events in _chunks(rows, chunk):
+        await _send(client, import_id, events, sent, outcome)
+        sent += len(events)
+        if progress is not None:
+            progress(len(events), events[-1])
+    path = f"/v1/imports/{import_id}/end?hold={str(hold).lower()}"
+    outcome.status = (await _asked(client, path, b"", "application/json"))["status"]
     return outcome
 
 

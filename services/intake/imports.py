@@ -44,12 +44,15 @@ class Imports:
         self._turn = asyncio.Lock()
 
     async def begin(self, import_id: str, mode: Any, name: str) -> Import:
-        """The import under this id, new or as far as it came. Refusal (409) while another one writes history."""
+        """The import under this id, new or begun before: what it already has is recognised row by row. Refusal (409) while another one writes history."""
         new = Import(id=import_id, mode=mode, name=name, started_at=self._clock())
         found = await self._register.add(new)
         if found.mode != mode:
             raise Refusal(409, "Another mode", "This import was begun in another mode.")
-        if mode == "live" or found.status != "running" or found.bracket is not None:
+        if found.status != "running":
+            again = {"status": "running", "last_at": found.last_at if found.bracket is not None else None}
+            found = await self._saved(found, again)
+        if mode == "live" or found.bracket is not None:
             return found
         held = await self._no_other(found)
         return found if held is None else await self._saved(found, {"bracket": held.bracket, "last_at": held.last_at})
