@@ -85,6 +85,7 @@ class Heartbeat:
             waiting = max(0, ends.get(TopicPartition(topic, part.partition), offset) - offset)
             self._metrics.lag_events.labels(part.key(topic)).set(waiting)
             lag += waiting
-        behind = max(0.0, (now - part.time.now) / SECOND) if lag else 0.0
+        since = part.appended_at if part.appended_at is not None else part.time.now
+        behind = max(0.0, (now - since) / SECOND) if lag else 0.0
         self._metrics.behind_seconds.labels(str(part.partition)).set(behind)
         return Progress(part.partition, self._name, part.time.now, behind, lag, self._worker.paused, now)

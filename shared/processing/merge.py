@@ -24,7 +24,7 @@ class Merge:
     def head(self) -> Arrival | None:
         """The next record in order, whether or not it may go."""
         waiting = [queue[0] for queue in self._queues.values() if queue]
-        return min(waiting, key=self._key, default=None)
+        return min(waiting, key=self.key, default=None)
 
     def blocked_by(self, head: Arrival) -> list[str]:
         """Inputs that could still bring something earlier."""
@@ -45,5 +45,5 @@ class Merge:
     def waiting(self) -> int:
         return sum(map(len, self._queues.values()))
 
-    def _key(self, arrival: Arrival) -> tuple[Instant, int, int]:
+    def key(self, arrival: Arrival) -> tuple[Instant, int, int]:
         return arrival.time, self._rank[arrival.record.topic], arrival.record.offset

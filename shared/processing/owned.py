@@ -1,6 +1,6 @@
 """One owned partition number: its merged inputs, its time, its timers, and how far it was read and committed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from shared.clock import DAY, MINUTE, SECOND, Instant
 from shared.events.customers import HistoryBegan, HistoryEnded
@@ -33,12 +33,16 @@ class Owned:
         self.merge = Merge(list(committed), self.time.inputs)
         self.timers = Timers()
         self.said: Instant = 0
-        self.forced: Instant = self.time.now
+        self.forced: tuple[Instant, int, int] = (self.time.now, -1, -1)
+        self.impatient = 0
+        self.appended_at: Instant | None = None
+        """Append time of the newest record applied: how old the next one is at most, whatever its logical time."""
         self.asked_at: Instant = 0
         self.asked_for: Instant = 0
         self.waits_for: Arrival | None = None
         self.waits_since: Instant = 0
-        self.blocked_since: Instant | None = None
+        self._still: dict[str, Instant] = {}
+        self._stopped: set[str] = set()
         self._service = service
         self._look = DAY
         self._looked_at: Instant | None = None
@@ -49,6 +53,8 @@ class Owned:
         expected = self.next[record.topic]
         if record.offset > expected:
             return False
+        self._still.pop(record.topic, None)
+        self._stopped.discard(record.topic)
         if record.offset == expected:
             self.merge.offer(arrive(record))
             self.next[record.topic] = expected + 1
@@ -61,19 +67,31 @@ class Owned:
             alone = self._stands_alone(head)
             if alone and (taken or self.overdue() is not None):
                 break
-            taken.append(self.merge.take(head))
-            head.late = head.time < self.forced
+            taken.append(self._taken(head))
             if alone:
                 break
         return taken
 
     def ready(self) -> Arrival | None:
+        """The head, unless a neighbour that still moves could bring something earlier."""
         head = self.merge.head()
-        return head if head is not None and not self.merge.blocked_by(head) else None
+        return head if head is not None and self._stopped.issuperset(self.merge.blocked_by(head)) else None
 
-    def force(self, head: Arrival) -> Arrival:
-        """The head goes although something earlier may still come; what comes then is known to have come late."""
-        self.forced = max(self.forced, head.time)
+    def watch_neighbours(self, now: Instant, patience: Instant, quiet: Callable[[str], bool]) -> None:
+        """An input that holds us back, is read to its end and brings nothing for `patience` milliseconds counts as
+        stopped, until it moves again: a slow neighbour is waited for, a stopped one must not stop us."""
+        head = self.merge.head()
+        for topic in self.merge.blocked_by(head) if head is not None else ():
+            if quiet(topic) and now - self._still.setdefault(topic, now) >= patience:
+                self._stopped.add(topic)
+
+    def _taken(self, head: Arrival) -> Arrival:
+        """What goes although something earlier may still come is remembered; what comes then is known to be late."""
+        key = self.merge.key(head)
+        head.late = key < self.forced
+        if self.merge.blocked_by(head):
+            self.forced = max(self.forced, key)
+            self.impatient += 1
         return self.merge.take(head)
 
     def overdue(self) -> Instant | None:
@@ -132,6 +150,7 @@ class Owned:
         """Per input topic, what to commit once these arrivals are applied and what they emitted is acknowledged."""
         offsets = {arrival.record.topic: arrival.record.offset + 1 for arrival in arrivals}
         self.applied |= offsets
+        self.appended_at = max(arrival.record.timestamp for arrival in arrivals)
         return {topic: Committed(offset, self.time.to_metadata(topic)) for topic, offset in offsets.items()}
 
     def key(self, topic: str) -> str:

@@ -158,28 +158,17 @@ class Worker:
 
     def _collect(self) -> list[Arrival]:
         arrivals: list[Arrival] = []
+        patience = round(self._options.patience * SECOND)
         for owned in self.owned.values():
-            arrivals += owned.collect(self._limit - len(arrivals)) or self._out_of_patience(owned)
+            owned.watch_neighbours(self._ports.clock(), patience, partial(self._quiet, owned.partition))
+            arrivals += owned.collect(self._limit - len(arrivals))
+            self._ports.metrics.count("impatient", owned.impatient)
+            owned.impatient = 0
         return arrivals
 
-    def _out_of_patience(self, owned: Owned) -> list[Arrival]:
-        """A stopped neighbour must not stop us: after `patience` the head goes in the order of arrival."""
-        head = owned.merge.head()
-        if head is None or owned.ready() is not None or not self._quiet(owned, head):
-            owned.blocked_since = None
-            return []
-        now = self._ports.clock()
-        if owned.blocked_since is None:
-            owned.blocked_since = now
-        if now - owned.blocked_since < self._options.patience * SECOND:
-            return []
-        self._ports.metrics.count("impatient")
-        return [owned.force(head)]
-
-    def _quiet(self, owned: Owned, head: Arrival) -> bool:
-        """Whether the inputs that hold the head back were read to their ends: only then is there anything to wait for."""
-        blocking = owned.merge.blocked_by(head)
-        return all(self._ports.reader.read_to_end(TopicPartition(topic, owned.partition)) for topic in blocking)
+    def _quiet(self, number: int, topic: str) -> bool:
+        """Whether the input was read to its end: only then can its silence mean anything."""
+        return self._ports.reader.read_to_end(TopicPartition(topic, number))
 
     async def _apply(self, arrivals: list[Arrival]) -> None:
         """Redone from the store's truth until the write is acknowledged; nothing of a failed attempt is kept."""
