@@ -116,14 +116,30 @@ class KafkaConnection:
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        """A client that knows a broker. One that has just started knows nobody for a moment, not even itself."""
+        async with asyncio.timeout(PATIENCE):
+            while (client := await self._admin()) is None:  # noqa: ASYNC110  # nobody tells us, we ask
+                await asyncio.sleep(0.2)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    async def _admin(self) -> AIOKafkaAdminClient | None:
         client = AIOKafkaAdminClient(
             bootstrap_servers=self.bootstrap, client_id=self.client_id, **parse_security(self.security)
         )
         try:
-            await asyncio.wait_for(client.start(), PATIENCE)
-            yield client
-        finally:
+            await client.start()
+            if (await client.describe_cluster())["brokers"]:
+                return client
+        except _REFUSED:
             await client.close()
+            raise
+        except (kafka_errors.KafkaError, OSError):
+            pass
+        await client.close()
+        return None
 
 
 def subscribe(
@@ -153,21 +169,7 @@ def subscribe(
 
 
 async def partitions_of(connection: KafkaConnection, topics: Collection[str]) -> dict[str, int]:
-    """How many partitions the broker knows of each topic; 0 for a topic that is missing.
-
-    A broker that has just started knows nobody for a moment, not even itself: it is asked again.
-    """
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    while True:
-        try:
-            return await _described(connection, topics)
-        except TransientError:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-        await asyncio.sleep(0.2)
-
-
-async def _described(connection: KafkaConnection, topics: Collection[str]) -> dict[str, int]:
+    """How many partitions the broker knows of each topic; 0 for a topic that is missing."""
     with translated("describing topics"):
         async with connection.admin() as admin:
             found = await asyncio.wait_for(admin.describe_topics(list(topics)), PATIENCE)

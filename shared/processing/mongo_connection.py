@@ -14,8 +14,6 @@ from pymongo.read_concern import ReadConcern
 
 from shared.processing.ports import FatalError, TransientError
 
-PATIENCE_MS = 10_000
-"""How long one write may wait in the store, say for a lock: it never waits silently."""
 DURABLE = WriteConcern("majority", j=True)
 DURABLE_FIELDS: Mapping[str, Any] = {"w": "majority", "j": True}
 MAJORITY = ReadConcern("majority")

@@ -13,7 +13,6 @@ from shared.processing.mongo_connection import (
     DURABLE_FIELDS,
     HELD,
     MAJORITY,
-    PATIENCE_MS,
     HeldError,
     Index,
     durable,
@@ -28,9 +27,14 @@ ENGINE_INDEXES = (
     Index((("partition", 1),), {"parked": {"$exists": True}}),
 )
 
+HELD_MS = 2_000
+SLOWEST_STATEMENT_MS = 50
+"""A write outside a transaction waits silently for a lock; after this it says so."""
 LARGEST_COMMAND = 8_000_000
 """Characters of one write command, well under the 48 MB that a server takes whatever they encode to."""
-MOST_STATEMENTS = 10_000
+MOST_GROUPED = 10_000
+MOST_SINGLE = 500
+"""Statements of one command; where each syncs on its own, a command must still end before the socket's patience does."""
 
 _DUPLICATE = 11_000
 _TRANSIENT = frozenset({91, 189, 10_107, 11_600, 11_602, 13_435})
@@ -65,21 +69,27 @@ class MongoStore:
 
     async def save(self, documents: Sequence[Document]) -> bool:
         """As Store. When another transaction holds a document: HeldError, after its session was ended."""
-        commands = list(_commands(self._name, documents))
+        most = MOST_GROUPED if self._group_commit else MOST_SINGLE
+        commands = list(_commands(self._name, documents, most))
         async with self._writing:
             try:
                 with translated("writing documents"):
-                    return await (
-                        self._grouped(commands, insist=True) if self._group_commit else self._singly(commands)
-                    )
+                    return await self._write(commands, insist=True)
             except HeldError:
                 await self._free({document.partition for document in documents})
                 raise
 
+    async def _write(self, commands: list[dict[str, Any]], insist: bool) -> bool:
+        """A single statement needs no transaction: that would only be one more round trip."""
+        if self._group_commit and sum(map(_statements, commands)) > 1:
+            return await self._grouped(commands, insist)
+        return await self._singly(commands)
+
     async def _singly(self, commands: list[dict[str, Any]]) -> bool:
         written = True
         for command in commands:
-            limits = {"maxTimeMS": PATIENCE_MS, "writeConcern": DURABLE_FIELDS}
+            patience = HELD_MS + SLOWEST_STATEMENT_MS * _statements(command)
+            limits = {"maxTimeMS": patience, "writeConcern": DURABLE_FIELDS}
             written &= _all_written(command, await self._database.command(command | limits))
         return written
 
@@ -133,7 +143,7 @@ class MongoStore:
             return
         async with self._writing:
             with translated("clearing unsent marks"):
-                await (self._grouped([command], insist=False) if self._group_commit else self._singly([command]))
+                await self._write([command], insist=False)
 
     async def parked(self, partition: int) -> list[str]:
         return await self._ids({"partition": partition, "parked": {"$exists": True}})
@@ -148,9 +158,9 @@ class MongoStore:
             await self._session.end_session()
 
 
-def _commands(collection: str, documents: Sequence[Document]) -> Iterator[dict[str, Any]]:
+def _commands(collection: str, documents: Sequence[Document], most: int) -> Iterator[dict[str, Any]]:
     """An insert where nothing may be stored yet, else a replacement of the revision before."""
-    for some in _pieces(documents):
+    for some in _pieces(documents, most):
         fresh = [document.to_fields() for document in some if document.rev == 1]
         known = [_replacement(document) for document in some if document.rev != 1]
         if fresh:
@@ -163,11 +173,11 @@ def _replacement(document: Document) -> dict[str, Any]:
     return {"q": {"_id": document.id, "rev": document.rev - 1}, "u": document.to_fields()}
 
 
-def _pieces(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
+def _pieces(documents: Sequence[Document], most: int) -> Iterator[Sequence[Document]]:
     start, size = 0, 0
     for end, document in enumerate(documents):
         own = len(document.state or "") + sum(len(entry.event) for entry in document.outbox) + 2_000
-        if end > start and (size + own > LARGEST_COMMAND or end - start == MOST_STATEMENTS):
+        if end > start and (size + own > LARGEST_COMMAND or end - start == most):
             yield documents[start:end]
             start, size = end, 0
         size += own
@@ -184,4 +194,8 @@ def _all_written(command: Mapping[str, Any], reply: Mapping[str, Any]) -> bool:
         raise TransientError("writing documents: not acknowledged")
     if codes:
         raise FatalError(f"writing documents: the store refuses them with codes {sorted(codes)}")
-    return bool(reply["n"] == len(command.get("documents") or command["updates"]))
+    return bool(reply["n"] == _statements(command))
+
+
+def _statements(command: Mapping[str, Any]) -> int:
+    return len(command.get("documents") or command["updates"])

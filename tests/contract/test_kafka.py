@@ -245,3 +245,35 @@ async def test_a_silent_broker_is_no_end_of_the_log(kafka_world: KafkaWorld, kaf
     await kafka_world.writer.publish(numbered(topic, range(3)))
     assert len(await member.fetch(3)) == 3
     await member.reader.stop()
+
+
+async def test_a_member_goes_on_after_its_broker_was_killed(kafka_world: KafkaWorld, kafka_server: Server) -> None:
+    topic = await kafka_world.topic(1)
+    place = TopicPartition(topic, 0)
+    await kafka_world.writer.publish(numbered(topic, range(5)))
+    member = await Member(kafka_world.reader(topic)).start()
+    await member.fetch(5)
+    assert await member.reader.commit({place: Committed(5)})
+    await asyncio.to_thread(kafka_server.kill)
+    await asyncio.to_thread(kafka_server.restart)
+    await kafka_world.writer.publish(numbered(topic, range(5, 9)))
+    seen: list[int] = []
+    async with asyncio.timeout(40):
+        while 8 not in seen:
+            try:
+                seen += [record.offset for record in (await member.reader.fetch(10, 0.2)).records]
+            except TransientError:
+                await asyncio.sleep(0.2)
+    assert list(dict.fromkeys(seen)) == [5, 6, 7, 8], "from what was committed, whatever the rebalance made of it"
+    async with asyncio.timeout(40):
+        while not await _commits(member, place, 9):
+            await member.reader.fetch(10, 0.2)
+    assert (await member.reader.committed([place]))[place].offset == 9
+    await member.reader.stop()
+
+
+async def _commits(member: Member, place: TopicPartition, offset: int) -> bool:
+    try:
+        return await member.reader.commit({place: Committed(offset)})
+    except TransientError:
+        return False
