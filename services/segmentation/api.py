@@ -56,7 +56,7 @@ def _customer_routes(
 
 
 def _segment_routes(router: APIRouter, queries: SegmentationQueries, freshness: Freshness, program: Program) -> None:
-    values = {dimension.name: tuple(dict.fromkeys(dimension.values)) for dimension in program.dimensions}
+    values = {dimension.name: tuple(dict.fromkeys(dimension.values)) for dimension, _ in program.dimensions}
 
     @router.get("/segments")
     async def sizes() -> Answer:
@@ -117,9 +117,9 @@ def described(program: Program) -> Answer:
         dimension.name: {
             "note": written.dimensions[dimension.name].note,
             "values": list(dict.fromkeys(dimension.values)),
-            "rules": [dimension.rule(index) for index in range(len(dimension.values))],
+            "rules": reasons.rules,
         }
-        for dimension in program.dimensions
+        for dimension, reasons in program.dimensions
     }
     file = written.model_dump(mode="json", include={"version", "base_currency", "limits"})
     return {**file, "digest": written.digest, "dimensions": dimensions}

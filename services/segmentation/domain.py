@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.segmentation.dimensions import Dimension
-from services.segmentation.facts import Facts
-from services.segmentation.orders import book_of, with_purchase, with_refund
+from services.segmentation.dimensions import Against, Dimension
+from services.segmentation.facts import FOREVER, Facts, Moment
+from services.segmentation.orders import Book, book_of, with_purchase, with_refund
 from services.segmentation.program import Program
 from services.segmentation.state import CustomerState
 from shared.clock import Instant
@@ -35,6 +35,8 @@ class SegmentationDomain:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._dimensions = program.dimensions
+        # Those that are cheap to look ahead first: what they find shortens the search of the others.
+        self._ahead = sorted((dimension for dimension, _ in program.dimensions), key=_cost)
         self._version = program.rules.version
         self._limits = program.rules.limits
 
@@ -44,17 +46,17 @@ class SegmentationDomain:
     def on_event(self, state: CustomerState, event: Event, at: Instant) -> Decision[CustomerState]:
         match event.data:
             case PurchaseMade() | PurchaseRefunded():
-                return self._evaluated(self._booked(state, event, at), at)
+                return self._evaluated(state, self._booked(state, event, at), at)
             case CustomerObjected():
                 return self._objected(state, event.id, at)
             case CustomerObjectionWithdrawn():
-                return self._evaluated(state.model_copy(update={"objected": False}), at)
+                return self._evaluated(state.model_copy(update={"objected": False}), book_of(state), at)
             case CustomerErased():
                 return Decision(state)
-        return Decision(state) if state.segments else self._evaluated(state, at)
+        return Decision(state) if state.segments else self._evaluated(state, book_of(state), at)
 
     def on_time(self, state: CustomerState, at: Instant) -> Decision[CustomerState]:
-        return self._evaluated(state, at)
+        return self._evaluated(state, book_of(state), at)
 
     def wake_at(self, state: CustomerState) -> Instant | None:
         return state.next_at
@@ -64,40 +66,42 @@ class SegmentationDomain:
 
     def because(self, state: CustomerState, at: Instant) -> dict[str, dict[str, Any]]:
         """Per dimension, why its value is what it is at `at`: values, thresholds and the events that count."""
-        facts = Facts(state)
-        return {d.name: d.because(facts, at, None, None) for d in self._dimensions if d.name in state.segments}
+        moment = Moment(Facts(book_of(state)), at)
+        return {
+            d.name: reasons.because(moment, None, None) for d, reasons in self._dimensions if d.name in state.segments
+        }
 
-    def _booked(self, state: CustomerState, event: Event, at: Instant) -> CustomerState:
+    def _booked(self, state: CustomerState, event: Event, at: Instant) -> Book:
         """A purchase that arrives late counts from when it happened; one from the future, from now."""
         data, time = event.data, min(event.occurred_at, at)
         rates, limit = self.program.rates, self._limits.orders
-        book = book_of(state)
         if isinstance(data, PurchaseMade):
-            book = with_purchase(book, rates, limit, time, event.id, data.order_id, data.amount)
-        elif isinstance(data, PurchaseRefunded):
-            book = with_refund(book, rates, limit, time, event.id, data.order_id, data.amount)
-        return state.model_copy(update=book._asdict())
+            return with_purchase(book_of(state), rates, limit, time, event.id, data.order_id, data.amount)
+        assert isinstance(data, PurchaseRefunded)  # noqa: S101 - the only other event that is booked
+        return with_refund(book_of(state), rates, limit, time, event.id, data.order_id, data.amount)
 
-    def _evaluated(self, state: CustomerState, at: Instant) -> Decision[CustomerState]:
+    def _evaluated(self, state: CustomerState, book: Book, at: Instant) -> Decision[CustomerState]:
+        update: dict[str, Any] = book._asdict()
         if state.objected:
-            return Decision(state)
-        facts = Facts(state)
-        segments, changes = dict(state.segments), []
-        for dimension in self._dimensions:
-            value, had = dimension.value_at(facts, at), state.segments.get(dimension.name)
+            return Decision(state.model_copy(update=update))
+        moment, segments, changes = Moment(Facts(book), at), state.segments, []
+        for dimension, reasons in self._dimensions:
+            value, had = dimension.values[moment.value(dimension)], segments.get(dimension.name)
             if had is None or had[0] != value:
-                changes.append(_change(dimension, facts, at, had, value))
-                segments[dimension.name] = (value, at)
-        update: dict[str, Any] = {"next_at": self._next_at(facts, at)}
+                before, since = had or (None, None)
+                because = reasons.because(moment, before, since)
+                changes.append({"dimension": dimension.name, "from": before, "to": value, "because": because})
+        update["next_at"] = self._next_at(moment)
         if not changes:
             return Decision(state.model_copy(update=update))
+        segments = segments | {change["dimension"]: (change["to"], at) for change in changes}
         return self._changed(state, at, segments, changes, update)
 
-    def _next_at(self, facts: Facts, at: Instant) -> Instant | None:
-        soonest: Instant | None = None
-        for dimension in self._dimensions:
-            soonest = dimension.next_change(facts, at, soonest)
-        return soonest
+    def _next_at(self, moment: Moment) -> Instant | None:
+        soonest = FOREVER
+        for dimension in self._ahead:
+            soonest = dimension.next_change(moment, soonest)
+        return None if soonest == FOREVER else soonest
 
     def _objected(self, state: CustomerState, event_id: str, at: Instant) -> Decision[CustomerState]:
         update = {"objected": True, "next_at": None}
@@ -131,9 +135,7 @@ class SegmentationDomain:
         return Decision(state.model_copy(update={**update, "segments": segments, "recent": recent}), (event,))
 
 
-def _change(
-    dimension: Dimension, facts: Facts, at: Instant, had: tuple[str, Instant] | None, value: str
-) -> dict[str, Any]:
-    before, since = had if had is not None else (None, None)
-    because = dimension.because(facts, at, before, since)
-    return {"dimension": dimension.name, "from": before, "to": value, "because": because}
+def _cost(dimension: Dimension) -> int:
+    """How many metrics its conditions rest on."""
+    conditions = [condition for case in dimension.cases for condition in case.conditions]
+    return sum(1 + len(condition.metric.parts) for condition in conditions if isinstance(condition, Against))

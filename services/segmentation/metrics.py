@@ -1,62 +1,61 @@
-"""Metrics over one customer's facts: their value at an instant, and when that value next changes if nothing happens.
+"""Metrics over one customer's facts: their value at a moment, and when that value next matters if nothing happens.
 
-Every metric answers the same questions. `at`: the value (None: there is none). `crossing`: the first instant after `at`
-at which `compare(value, bound)` is no longer what it is, exactly. `parts`: the metrics that it is made of.
-`events` and `expired`: the ids that count now, and those that counted at `since` and have left the window.
+Every metric answers the same questions. `at`: the value (None: there is none). `crossing`: the first instant after the
+moment at which `compare(value, bound)` is no longer what it is, exactly; whatever is not before `before` may be left out.
+`parts`: all metrics that it is made of. `events` and `expired`: the ids that count, and those that have left since.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import chain, pairwise
 from math import ceil, floor
-from operator import ge, gt, le
+from operator import eq, ge, gt, le, lt
 from typing import Any, Protocol
 
-from services.segmentation.facts import Facts, ids_of
-from services.segmentation.money import Rates, add, subtract
+from services.segmentation.facts import FOREVER, Facts, Moment, ids_of
+from services.segmentation.money import Rates, subtract
 from services.segmentation.spans import write_span
 from services.segmentation.state import Order, Refund
 from shared.clock import DAY, Instant
 
 Number = int | Decimal
 Compare = Callable[[Any, Any], bool]
+Step = tuple[Compare, Number, int]
 
 
 class Metric(Protocol):
     name: str
     moves: bool
     """False where time alone never changes the value, so that it may serve as another one's threshold."""
+    parts: tuple["Metric", ...]
 
-    @property
-    def parts(self) -> Sequence["Metric"]: ...
+    def at(self, moment: Moment, /) -> Any: ...
 
-    def at(self, facts: Facts, at: Instant, /) -> Number | None: ...
+    def falls(self, falling: bool, /) -> bool:
+        """Time alone can only lower the value; `falling`: where no amount is negative."""
 
-    def crossing(self, facts: Facts, at: Instant, compare: Compare, bound: Number, /) -> Instant | None: ...
+    def crossing(self, moment: Moment, compare: Compare, bound: Any, before: Instant, /) -> Instant: ...
 
     def shown(self, value: Any, /) -> Any: ...
 
-    def events(self, facts: Facts, at: Instant, /) -> tuple[str, ...]: ...
+    def events(self, moment: Moment, /) -> tuple[str, ...]: ...
 
-    def expired(self, facts: Facts, since: Instant, at: Instant, /) -> tuple[str, ...]: ...
-
-
-class Stepping(Protocol):
-    def at(self, facts: Facts, at: Instant, /) -> Number | None: ...
-
-    def step(self, facts: Facts, at: Instant, /) -> Instant | None:
-        """The first instant after `at` at which the value may be another."""
+    def expired(self, moment: Moment, since: Instant, /) -> tuple[str, ...]: ...
 
 
-def crossing_by_steps(metric: Stepping, facts: Facts, at: Instant, compare: Compare, bound: Number) -> Instant | None:
-    now = compare(metric.at(facts, at), bound)
-    step = metric.step(facts, at)
-    while step is not None:
-        if compare(metric.at(facts, step), bound) != now:
+class Stepping(Metric, Protocol):
+    def step(self, moment: Moment, /) -> Instant:
+        """The first instant after the moment at which the value may be another."""
+
+
+def crossing_by_steps(metric: Stepping, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
+    now = compare(moment.value(metric), bound)
+    while (step := metric.step(moment)) < before:
+        moment = moment.later(step)
+        if compare(moment.value(metric), bound) != now:
             return step
-        step = metric.step(facts, step)
-    return None
+    return FOREVER
 
 
 class Count:
@@ -67,31 +66,39 @@ class Count:
     def __init__(self, name: str, within: int | None) -> None:
         self.name, self.within, self.moves = name, within, within is not None
 
-    def at(self, facts: Facts, at: Instant) -> int:
+    def at(self, moment: Moment) -> int:
+        facts = moment.facts
         if self.within is None:
             return facts.ever
-        return len(facts.instants) - bisect_right(facts.instants, at - self.within)
+        return len(facts.instants) - bisect_right(facts.instants, moment.at - self.within)
 
-    def step(self, facts: Facts, at: Instant) -> Instant | None:
-        if self.within is None:
-            return None
-        index = bisect_right(facts.instants, at - self.within)
-        return facts.instants[index] + self.within if index < len(facts.instants) else None
+    def falls(self, _falling: bool) -> bool:
+        return True
 
-    def crossing(self, facts: Facts, at: Instant, compare: Compare, bound: Number) -> Instant | None:
-        if compare is not ge or not isinstance(bound, int) or bound < 1 or self.within is None:
-            return crossing_by_steps(self, facts, at, compare, bound)
+    def step(self, moment: Moment) -> Instant:
+        count: int = moment.value(self)
+        return moment.facts.instants[-count] + self.within if count and self.within is not None else FOREVER
+
+    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
+        if compare is eq:
+            return crossing_by_steps(self, moment, compare, bound, before)
         # A count only falls: it stops being at least n when the n-th newest leaves.
-        return facts.instants[-bound] + self.within if self.at(facts, at) >= bound else None
+        least = ceil(bound) if compare is ge or compare is lt else floor(bound) + 1
+        if self.within is None or not 0 < least <= moment.value(self):
+            return FOREVER
+        return moment.facts.instants[-least] + self.within
 
     def shown(self, value: int) -> int:
         return value
 
-    def events(self, facts: Facts, at: Instant) -> tuple[str, ...]:
-        return ids_of(facts.orders if self.within is None else facts.orders_in(at - self.within, at))
+    def events(self, moment: Moment) -> tuple[str, ...]:
+        facts = moment.facts
+        return ids_of(facts.orders if self.within is None else facts.orders_in(moment.at - self.within, moment.at))
 
-    def expired(self, facts: Facts, since: Instant, at: Instant) -> tuple[str, ...]:
-        return ids_of(facts.orders_in(since - self.within, at - self.within)) if self.within is not None else ()
+    def expired(self, moment: Moment, since: Instant) -> tuple[str, ...]:
+        if self.within is None:
+            return ()
+        return ids_of(moment.facts.orders_in(since - self.within, moment.at - self.within))
 
 
 class NetSpend:
@@ -100,55 +107,52 @@ class NetSpend:
     parts: tuple[Metric, ...] = ()
 
     def __init__(self, name: str, within: int | None, rates: Rates) -> None:
-        self.name, self.within, self.moves, self._rates = name, within, within is not None, rates
+        self.name, self.within, self.moves, self.rates = name, within, within is not None, rates
 
-    def at(self, facts: Facts, at: Instant) -> Decimal:
-        sums = facts.sums
+    def at(self, moment: Moment) -> Decimal:
+        sums = moment.facts.sums
         if self.within is None:
             return sums[-1]
-        gone = bisect_right(facts.money_instants, at - self.within)
+        gone = bisect_right(moment.facts.money_instants, moment.at - self.within)
         return subtract(sums[-1], sums[gone]) if gone else sums[-1]
 
-    def step(self, facts: Facts, at: Instant) -> Instant | None:
-        if self.within is None:
-            return None
-        index = bisect_right(facts.money_instants, at - self.within)
-        return facts.money_instants[index] + self.within if index < len(facts.money_instants) else None
+    def falls(self, falling: bool) -> bool:
+        return falling
 
-    def crossing(self, facts: Facts, at: Instant, compare: Compare, bound: Number) -> Instant | None:
-        return crossing_by_steps(self, facts, at, compare, bound)
+    def step(self, moment: Moment) -> Instant:
+        if self.within is None:
+            return FOREVER
+        instants = moment.facts.money_instants
+        index = bisect_right(instants, moment.at - self.within)
+        return instants[index] + self.within if index < len(instants) else FOREVER
+
+    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
+        if self.within is None:
+            return FOREVER
+        if compare is eq or not moment.facts.falling:
+            return crossing_by_steps(self, moment, compare, bound, before)
+        reached = ge if compare is ge or compare is lt else gt
+        if not reached(moment.value(self), bound):
+            return FOREVER
+        # What is left after the first i have gone is total - sums[i]: the first i at which that is too little.
+        sums, enough = moment.facts.sums, subtract(moment.facts.sums[-1], Decimal(bound))
+        index = bisect_right(sums, enough) if reached is ge else bisect_left(sums, enough)
+        return moment.facts.money_instants[index - 1] + self.within if index < len(sums) else FOREVER
 
     def shown(self, value: Decimal) -> str:
         return f"{value:f}"
 
-    def events(self, facts: Facts, at: Instant) -> tuple[str, ...]:
-        return ids_of(self._counted(facts, at))
+    def events(self, moment: Moment) -> tuple[str, ...]:
+        return ids_of(self._counted(moment))
 
-    def expired(self, facts: Facts, since: Instant, at: Instant) -> tuple[str, ...]:
-        return ids_of(facts.money_in(since - self.within, at - self.within)) if self.within is not None else ()
+    def expired(self, moment: Moment, since: Instant) -> tuple[str, ...]:
+        if self.within is None:
+            return ()
+        return ids_of(moment.facts.money_in(since - self.within, moment.at - self.within))
 
-    def remarks(self, facts: Facts, at: Instant) -> dict[str, dict[str, str]]:
-        """Per currency: what has no rate and is left out of the money, and refunds beyond what was bought."""
-        found: dict[str, dict[str, str]] = {}
-        for time, _, _, parts, _ in facts.recorded:
-            if self.within is None or time > at - self.within:
-                for currency, bought, back in parts:
-                    self._remark(found, currency, subtract(Decimal(bought), Decimal(back)), time)
-        return found
-
-    def _remark(self, found: dict[str, dict[str, str]], currency: str, net: Decimal, time: Instant) -> None:
-        if net < 0:
-            _tally(found, "refunded_beyond", currency, -net)
-        elif net and self._rates.rate(currency, time) is None:
-            _tally(found, "unconverted", currency, net)
-
-    def _counted(self, facts: Facts, at: Instant) -> list[Order | Refund]:
-        return facts.money if self.within is None else facts.money_in(at - self.within, at)
-
-
-def _tally(found: dict[str, dict[str, str]], remark: str, currency: str, amount: Decimal) -> None:
-    had = found.setdefault(remark, {}).get(currency, "0")
-    found[remark][currency] = f"{add(Decimal(had), amount):f}"
+    def _counted(self, moment: Moment) -> Sequence[Order | Refund]:
+        facts = moment.facts
+        return facts.money if self.within is None else facts.money_in(moment.at - self.within, moment.at)
 
 
 class Since:
@@ -160,26 +164,32 @@ class Since:
     def __init__(self, name: str, first: bool) -> None:
         self.name, self._first = name, first
 
-    def at(self, facts: Facts, at: Instant) -> int | None:
-        anchor = facts.first if self._first else facts.last
-        return None if anchor is None else at - anchor
+    def at(self, moment: Moment) -> int | None:
+        anchor = self._anchor(moment.facts)
+        return None if anchor is None else moment.at - anchor
 
-    def crossing(self, facts: Facts, at: Instant, compare: Compare, bound: Number) -> Instant | None:
-        anchor = facts.first if self._first else facts.last
+    def falls(self, _falling: bool) -> bool:
+        return False
+
+    def crossing(self, moment: Moment, compare: Compare, bound: Number, _before: Instant) -> Instant:
+        anchor = self._anchor(moment.facts)
         if anchor is None:
-            return None
-        beyond = floor(bound) + 1 if compare in (gt, le) else ceil(bound)
-        return anchor + beyond if anchor + beyond > at else None
+            return FOREVER
+        instant = anchor + (floor(bound) + 1 if compare is gt or compare is le else ceil(bound))
+        return instant if instant > moment.at else FOREVER
 
     def shown(self, value: int) -> str:
         return write_span(value)
 
-    def events(self, facts: Facts, _at: Instant) -> tuple[str, ...]:
-        anchor = facts.first if self._first else facts.last
-        return () if anchor is None else ids_of(facts.orders_in(anchor - 1, anchor))
+    def events(self, moment: Moment) -> tuple[str, ...]:
+        anchor = self._anchor(moment.facts)
+        return () if anchor is None else ids_of(moment.facts.orders_in(anchor - 1, anchor))
 
-    def expired(self, _facts: Facts, _since: Instant, _at: Instant) -> tuple[str, ...]:
+    def expired(self, _moment: Moment, _since: Instant) -> tuple[str, ...]:
         return ()
+
+    def _anchor(self, facts: Facts) -> Instant | None:
+        return facts.first if self._first else facts.last
 
 
 class MedianGap:
@@ -194,28 +204,32 @@ class MedianGap:
     def __init__(self, name: str, within: int, low: int, high: int, otherwise: int) -> None:
         self.name, self._within, self._low, self._high, self._otherwise = name, within, low, high, otherwise
 
-    def at(self, facts: Facts, _at: Instant) -> int:
-        instants = facts.instants
+    def at(self, moment: Moment) -> int:
+        instants = moment.facts.instants
         if len(instants) < 3:
             return self._otherwise
         newest = instants[bisect_right(instants, instants[-1] - self._within) :]
         days = sorted({instant // DAY for instant in newest})
         if len(days) < 3:
             return self._otherwise
-        gaps = sorted(later - earlier for earlier, later in pairwise(days))
+        gaps = sorted([later - earlier for earlier, later in pairwise(days)])
         middle = (gaps[(len(gaps) - 1) // 2] + gaps[len(gaps) // 2]) * DAY // 2
         return min(max(middle, self._low), self._high)
 
-    def crossing(self, _facts: Facts, _at: Instant, _compare: Compare, _bound: Number) -> Instant | None:
-        return None
+    def falls(self, _falling: bool) -> bool:
+        return True
+
+    def crossing(self, _moment: Moment, _compare: Compare, _bound: Number, _before: Instant) -> Instant:
+        return FOREVER
 
     def shown(self, value: int) -> str:
         return write_span(value)
 
-    def events(self, facts: Facts, _at: Instant) -> tuple[str, ...]:
-        return ids_of(facts.orders_in(facts.last - self._within, facts.last)) if facts.last is not None else ()
+    def events(self, moment: Moment) -> tuple[str, ...]:
+        last = moment.facts.last
+        return () if last is None else ids_of(moment.facts.orders_in(last - self._within, last))
 
-    def expired(self, _facts: Facts, _since: Instant, _at: Instant) -> tuple[str, ...]:
+    def expired(self, _moment: Moment, _since: Instant) -> tuple[str, ...]:
         return ()
 
 
@@ -224,41 +238,50 @@ class Score:
 
     moves = True
 
-    def __init__(self, name: str, of: Metric, steps: Sequence[tuple[Compare, Number, int]], otherwise: int) -> None:
+    def __init__(self, name: str, of: Metric, steps: Sequence[Step], otherwise: int) -> None:
         self.name, self._of, self._steps, self._otherwise = name, of, tuple(steps), otherwise
-        self.parts: tuple[Metric, ...] = (of,)
+        self.parts: tuple[Metric, ...] = (of, *of.parts)
+        points = [points for _, _, points in steps] + [otherwise]
+        descends = points == sorted(points, reverse=True)
+        downwards = all(compare in (lt, le) for compare, _, _ in steps) and isinstance(of, Since)
+        upwards = all(compare in (ge, gt) for compare, _, _ in steps)
+        self._falls = {f: descends and (downwards or (upwards and of.falls(f))) for f in (False, True)}
 
-    def at(self, facts: Facts, at: Instant) -> int:
-        value = self._of.at(facts, at)
+    def at(self, moment: Moment) -> int:
+        value = moment.value(self._of)
         if value is not None:
             for compare, bound, points in self._steps:
                 if compare(value, bound):
                     return points
         return self._otherwise
 
-    def step(self, facts: Facts, at: Instant) -> Instant | None:
-        value, of, soonest = self._of.at(facts, at), self._of, None
+    def falls(self, falling: bool) -> bool:
+        return self._falls[falling]
+
+    def step(self, moment: Moment) -> Instant:
+        value, of, soonest = moment.value(self._of), self._of, FOREVER
         if value is None:
-            return None
+            return FOREVER
+        falls = self._falls[moment.facts.falling]
         for compare, bound, _ in self._steps:
-            crossing = of.crossing(facts, at, compare, bound)
-            if crossing is not None and (soonest is None or crossing < soonest):
-                soonest = crossing
-            if compare(value, bound):
+            holds = compare(value, bound)
+            if holds or not falls:
+                soonest = min(soonest, of.crossing(moment, compare, bound, soonest))
+            if holds:
                 break
         return soonest
 
-    def crossing(self, facts: Facts, at: Instant, compare: Compare, bound: Number) -> Instant | None:
-        return crossing_by_steps(self, facts, at, compare, bound)
+    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
+        return crossing_by_steps(self, moment, compare, bound, before)
 
     def shown(self, value: int) -> int:
         return value
 
-    def events(self, facts: Facts, at: Instant) -> tuple[str, ...]:
-        return self._of.events(facts, at)
+    def events(self, moment: Moment) -> tuple[str, ...]:
+        return self._of.events(moment)
 
-    def expired(self, facts: Facts, since: Instant, at: Instant) -> tuple[str, ...]:
-        return self._of.expired(facts, since, at)
+    def expired(self, moment: Moment, since: Instant) -> tuple[str, ...]:
+        return self._of.expired(moment, since)
 
 
 class Total:
@@ -268,26 +291,39 @@ class Total:
 
     def __init__(self, name: str, scores: Sequence[Score]) -> None:
         self.name, self._scores = name, tuple(scores)
-        self.parts: tuple[Metric, ...] = self._scores
+        self.parts: tuple[Metric, ...] = tuple(dict.fromkeys(m for s in scores for m in (s, *s.parts)))
 
-    def at(self, facts: Facts, at: Instant) -> int:
-        return sum([score.at(facts, at) for score in self._scores])
+    def at(self, moment: Moment) -> int:
+        return sum([moment.value(score) for score in self._scores])
 
-    def step(self, facts: Facts, at: Instant) -> Instant | None:
-        steps = [step for score in self._scores if (step := score.step(facts, at)) is not None]
-        return min(steps) if steps else None
+    def falls(self, falling: bool) -> bool:
+        return all(score.falls(falling) for score in self._scores)
 
-    def crossing(self, facts: Facts, at: Instant, compare: Compare, bound: Number) -> Instant | None:
-        return crossing_by_steps(self, facts, at, compare, bound)
+    def step(self, moment: Moment) -> Instant:
+        return min([score.step(moment) for score in self._scores])
+
+    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
+        """From step to step of any score; only the scores that step are worked out anew."""
+        now = compare(moment.value(self), bound)
+        points: list[int] = [moment.value(score) for score in self._scores]
+        steps = [score.step(moment) for score in self._scores]
+        while (soonest := min(steps)) < before:
+            moment = moment.later(soonest)
+            for index, score in enumerate(self._scores):
+                if steps[index] == soonest:
+                    points[index], steps[index] = moment.value(score), score.step(moment)
+            if compare(sum(points), bound) != now:
+                return soonest
+        return FOREVER
 
     def shown(self, value: int) -> int:
         return value
 
-    def events(self, facts: Facts, at: Instant) -> tuple[str, ...]:
-        return once(score.events(facts, at) for score in self._scores)
+    def events(self, moment: Moment) -> tuple[str, ...]:
+        return once([score.events(moment) for score in self._scores])
 
-    def expired(self, facts: Facts, since: Instant, at: Instant) -> tuple[str, ...]:
-        return once(score.expired(facts, since, at) for score in self._scores)
+    def expired(self, moment: Moment, since: Instant) -> tuple[str, ...]:
+        return once([score.expired(moment, since) for score in self._scores])
 
 
 def once(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -9,9 +9,10 @@ from string import Formatter
 from typing import Any
 
 from services.segmentation import rules as written
-from services.segmentation.dimensions import COMPARISONS, Against, Case, Condition, Dimension, Is, Shown
+from services.segmentation.dimensions import COMPARISONS, Against, Case, Condition, Dimension, Is
 from services.segmentation.metrics import Compare, Count, MedianGap, Metric, NetSpend, Number, Score, Since, Total
 from services.segmentation.money import Rates
+from services.segmentation.reasons import Reasons
 from services.segmentation.rules import Rules, RulesError
 from services.segmentation.spans import parse_span
 
@@ -25,7 +26,7 @@ _STEP = re.compile(r"(?P<operator>>=|<=|>|<|=) *(?P<right>[\w.]+)")
 class Program:
     rules: Rules
     rates: Rates
-    dimensions: tuple[Dimension, ...]
+    dimensions: tuple[tuple[Dimension, Reasons], ...]
 
 
 def compile_rules(rules: Rules, rates: Rates) -> Program:
@@ -40,7 +41,8 @@ def compile_rules(rules: Rules, rates: Rates) -> Program:
         if name in metrics:
             raise RulesError(f"dimensions.{name}: a metric has this name already")
         dimensions[name] = _dimension(name, dimension, metrics, dimensions)
-    return Program(rules, rates, tuple(dimensions.values()))
+    reasons = [_reasons(dimension, rules.dimensions[name].shown, metrics) for name, dimension in dimensions.items()]
+    return Program(rules, rates, tuple(zip(dimensions.values(), reasons, strict=True)))
 
 
 def _metric(name: str, rule: written.MetricRule, known: Mapping[str, Metric], rates: Rates) -> Metric:
@@ -89,17 +91,18 @@ def _dimension(
         path = f"dimensions.{name}.cases[{number}].when"
         conditions = tuple(_condition(path, text, metrics, earlier) for text in case.when)
         cases.append(Case(case.value, conditions))
-    return Dimension(name, cases, rule.otherwise, _shown(f"dimensions.{name}.shown", rule.shown, metrics))
+    return Dimension(name, cases, rule.otherwise)
 
 
-def _shown(path: str, template: str | None, metrics: Mapping[str, Metric]) -> Shown | None:
+def _reasons(dimension: Dimension, template: str | None, metrics: Mapping[str, Metric]) -> Reasons:
     if template is None:
-        return None
+        return Reasons(dimension)
+    path = f"dimensions.{dimension.name}.shown"
     try:
         names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
     except ValueError:
         raise RulesError(f"{path}: expected text with metrics in braces, as 'R{{recency}}'") from None
-    return Shown(template, [_named(path, name, metrics) for name in names])
+    return Reasons(dimension, template, [_named(path, name, metrics) for name in names])
 
 
 def _condition(path: str, text: str, metrics: Mapping[str, Metric], earlier: Mapping[str, Dimension]) -> Condition:

@@ -7,6 +7,7 @@ Money is `Fraction`, an instant is UTC milliseconds.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 DAY = 86_400_000
@@ -18,7 +19,7 @@ USD = (  # first day from which (as days since 1970-01-01), yuan for a dollar
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fact:
     """One event in the order of the log. `kind`: other, purchase, refund, objected, withdrawn. `at`: the customer's clock."""
 
@@ -88,11 +89,8 @@ def _pass_time(known: list[Fact], now: dict[str, str], after: int, until: int, c
 
 
 def _look(known: list[Fact], now: dict[str, str], at: int, changes: list[Change]) -> dict[str, str]:
-    if _objects(known):
-        after, measures = {}, None
-    else:
-        measures = measure(known, at)
-        after = memberships(measures)
+    measures = None if _objects(known) else measure(known, at)
+    after = memberships(measures) if measures else {}
     moves = {d: (now.get(d), after.get(d)) for d in {**now, **after} if now.get(d) != after.get(d)}
     if moves:
         changes.append(Change(at, moves, after, measures))
@@ -115,6 +113,11 @@ def _candidates(known: list[Fact]) -> set[int]:
 
 def _orders(known: list[Fact]) -> tuple[list[Order], list[Order]]:
     """Orders that count as purchases, and refunds without an order, both by time."""
+    return _ordered(tuple(known))
+
+
+@lru_cache(maxsize=4)
+def _ordered(known: tuple[Fact, ...]) -> tuple[list[Order], list[Order]]:
     orders: dict[str, Order] = {}
     loose: list[Order] = []
     purchases = [fact for fact in known if fact.kind == "purchase"]
