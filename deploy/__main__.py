@@ -10,8 +10,8 @@ from confluent_kafka import KafkaException
 from deploy.cache import MissingTool
 from deploy.commands import delegating, reading, repairing, running
 from deploy.console import Failure, say
+from deploy.offsets import ProvisionError
 from deploy.processes import StartError
-from deploy.provision import ProvisionError
 from shared.processing.ports import FatalError, TransientError
 from shared.settings import SettingsError
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from deploy.cache import Say
 from deploy.installation import Installation
+from deploy.offsets import ProvisionError, Report
 from deploy.processes import Daemon, StartError, port_taken
-from deploy.provision import ProvisionError, Report, provision
+from deploy.provision import provision
 from deploy.servers import Addresses, Servers
 from deploy.settings import Machine
 from deploy.supervisor import Plan, WorkerState, stop_all

@@ -1,15 +1,18 @@
 """Looking into Kafka from outside: how far a service is, how much lies in a topic, the records themselves."""
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from shared.clock import Instant
 from shared.events.catalog import Topic, group_of, inputs_of, topic
+from shared.processing.kafka import KafkaConnection, group_positions
+from shared.processing.records import TopicPartition as Place
 
 _QUIET = logging.getLogger("guanxi.topics-client")
 _SECONDS = 15
@@ -42,11 +45,10 @@ class Topics:
 
     def lag(self, service: str) -> int:
         """Records of its inputs that the service has not committed yet."""
-        places = [TopicPartition(t.name, n) for t in inputs_of(service) for n in range(t.partitions)]
-        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group_of(service), places)])
-        committed = asked[group_of(service)].result(_SECONDS).topic_partitions
-        ends = self._offsets(places, OffsetSpec.latest())
-        return sum(max(0, ends[p.topic, p.partition] - max(0, p.offset)) for p in committed)
+        places = [Place(t.name, n) for t in inputs_of(service) for n in range(t.partitions)]
+        committed = asyncio.run(group_positions(KafkaConnection(self._bootstrap), group_of(service), places))
+        ends = self._offsets([TopicPartition(p.topic, p.partition) for p in committed], OffsetSpec.latest())
+        return sum(max(0, ends[p.topic, p.partition] - at.offset) for p, at in committed.items())
 
     def count(self, name: str) -> int:
         """Records that lie in a topic now (for a compacted one: at most)."""

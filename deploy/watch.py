@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from deploy.provision import ProvisionError
+from deploy.offsets import ProvisionError
 from deploy.topics import Topics
 from shared.clock import to_rfc3339, wall_clock
 from shared.events.catalog import OUTPUT, SERVICES, dead_letters
