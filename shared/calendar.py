@@ -140,7 +140,7 @@ class BusinessCalendar:
         if end < start:
             return -self.business_time_between(end, start, zone)
         first = self.local_day(start, zone).year
-        last = max(first, self.local_day(end, zone).year)  # a clock set back at New Year shows the old year again
+        last = self.local_day(end, zone).year
         whole = sum(self._table(zone, year).total for year in range(first, last))
         return whole + self._table(zone, last).worked(end) - self._table(zone, first).worked(start)
 
@@ -176,9 +176,7 @@ class BusinessCalendar:
         return ZoneInfo(name if name in self._zones else self._settings.time_zone)
 
     def _business_days(self, year: int) -> tuple[tuple[date, ...], frozenset[date]]:
-        # A year's make-up workday or substituted day off can be announced with the neighbouring year's.
-        years = range(max(1, year - 1), year + 2)
-        known = holidays.country_holidays(self._settings.country, years=years, expand=False)
+        known = holidays.country_holidays(self._settings.country, years=year, expand=False)
         exchanged = known.weekend_workdays
         first = date(year, 1, 1)
         count = (date(year, 12, 31) - first).days + 1

@@ -105,7 +105,7 @@ class Turn:
     def move(self, task: Task, due_at: Instant, why: Reason, **reckoned: int) -> None:
         """To another instant: it is scheduled again, and will be due then."""
         due_at = self.opening(due_at)
-        if task.due_at == due_at and task.state == "scheduled":
+        if task.due_at == due_at:  # only what is scheduled can be: what is due lies behind
             self._put(task.model_copy(update=reckoned))
             return
         playbook = self.rules.playbooks.get(task.playbook)

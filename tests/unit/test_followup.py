@@ -189,6 +189,7 @@ def test_a_due_task_can_be_put_off_and_is_due_again_at_the_new_instant(story: St
         (act("x", "complete"), "unknown_task"),
         (act("TASK", "reschedule"), "until_missing"),
         (act("TASK", "reschedule", MONDAY), "until_past"),
+        (act("TASK", "reschedule", MONDAY + MINUTE), "until_past"),  # the very present
         (act("TASK", "reschedule", MONDAY + 731 * DAY), "until_too_far"),
         (act("TASK", "assign"), "to_missing"),
     ],
@@ -345,6 +346,13 @@ def test_a_skipped_one_too(story: Story) -> None:
     assert story.open("regular_contact").due_at == MONDAY + 14 * DAY
 
 
+def test_whoever_comes_back_into_the_segment_without_any_contact_is_counted_anew(story: Story) -> None:
+    story.send(MONDAY, frequency("high"))
+    story.send(MONDAY + DAY, frequency("none"))
+    story.send(MONDAY + 21 * DAY, frequency("high"))
+    assert story.open("regular_contact").due_at == MONDAY + 28 * DAY
+
+
 def test_another_frequency_moves_what_is_scheduled_and_leaves_what_is_due(story: Story) -> None:
     story.send(MONDAY, frequency("medium"))
     assert story.send(MONDAY + DAY, frequency("high")) == ["rescheduled"]
@@ -368,6 +376,7 @@ def test_a_date_that_staff_chose_stands_until_the_next_contact(story: Story) -> 
 def test_a_report_that_comes_late_does_not_turn_the_last_contact_back(story: Story) -> None:
     story.send(MONDAY, contact())
     story.send(MONDAY + DAY, call(), occurred=MONDAY - 9 * DAY)
+    assert story.state.last_contact_at == MONDAY
     story.send(MONDAY + DAY, call(), occurred=MONDAY + 2 * DAY)  # a clock ahead of ours
     assert story.state.last_contact_at == MONDAY + DAY
 

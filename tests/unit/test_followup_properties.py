@@ -151,9 +151,10 @@ def oracle(facts: list[Fact], end: Instant) -> list[tuple[Instant, str]]:
 facts = st.lists(
     st.tuples(
         st.integers(1, 25 * DAY // MINUTE),
-        st.sampled_from(["contact", "contact", "segment"]),
-        st.sampled_from(["high", "high", "medium", "low", "none"]),
+        st.sampled_from(["contact", "segment"]),
+        st.sampled_from(["high", "high", "medium", "low", "none", "none"]),
     ),
+    min_size=2,
     max_size=12,
 )
 
