@@ -184,6 +184,9 @@ async def group_positions(
     with translated(f"reading what group {group} committed"):
         async with asyncio.timeout(PATIENCE), connection.admin() as admin:
             found = await admin.list_consumer_group_offsets(group, partitions=places)
+    if any(place not in found for place in places):
+        # aiokafka overlooks the answer's own error: a coordinator that still loads knows no partition, which is not "none"
+        raise TransientError(f"reading what group {group} committed: its coordinator is not ready")
     return {
         TopicPartition(place.topic, place.partition): Committed(at.offset, at.metadata)
         for place, at in found.items()
