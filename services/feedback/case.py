@@ -78,8 +78,10 @@ class Case(Model):
 
     def with_deadline(self, deadline: Deadline) -> "Case":
         """Replaces the one of that name that has not ended, or adds it."""
-        kept = tuple(d for d in self.deadlines if d.name != deadline.name or d.ended_at is not None)
-        return self.changed(deadlines=(*kept, deadline)[-DEADLINES_KEPT:])
+        same = next((n for n, d in enumerate(self.deadlines) if d.name == deadline.name and d.ended_at is None), None)
+        if same is not None:
+            return self.changed(deadlines=(*self.deadlines[:same], deadline, *self.deadlines[same + 1 :]))
+        return self.changed(deadlines=(*self.deadlines, deadline)[-DEADLINES_KEPT:])
 
     def with_step(self, step: Step) -> "Case":
         return self.changed(steps=(*self.steps, step)[-STEPS_KEPT:])
