@@ -54,7 +54,7 @@ def _faults_within(value: Any, path: tuple[str, ...], limits: Limits) -> Iterato
         if type(name) is str and (len(name) > 256 or not _encodable(name)):
             yield (*path, "?"), "has a name that is too long or no valid text"
         kind = type(member)
-        if kind is bool or member is None or (kind is str and len(member) < 256 and member.isascii()):
+        if kind is bool or member is None or (kind is str and len(member) <= limits.text and member.isascii()):
             continue
         yield from _faults(member, (*path, str(name)), limits)
 
