@@ -14,6 +14,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
         self._documents: dict[str, Document] = {}
+        self._partitions: dict[int, dict[str, Document]] = {}
 
     async def load(self, customer_ids: Collection[str]) -> dict[str, Document]:
         return {key: from_fields(json.loads(self._texts[key])) for key in customer_ids if key in self._texts}
@@ -31,7 +32,8 @@ class MemoryStore:
 
     def _put(self, document: Document) -> None:
         self._texts[document.id] = json.dumps(document.to_fields())
-        self._documents[document.id] = document.copied()
+        self._documents[document.id] = kept = document.copied()
+        self._partitions.setdefault(document.partition, {})[document.id] = kept
 
     async def due(self, partition: int, after: Instant, until: Instant) -> list[Timer]:
         timers = [
@@ -53,4 +55,4 @@ class MemoryStore:
         return sorted(document.id for document in self._of(partition) if document.parked is not None)
 
     def _of(self, partition: int) -> Iterator[Document]:
-        return (document for document in self._documents.values() if document.partition == partition)
+        return iter(self._partitions.get(partition, {}).values())

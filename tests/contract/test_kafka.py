@@ -222,6 +222,7 @@ async def test_nobody_at_that_address(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = KafkaReader(nowhere, "group", ["topic"], 6_000)
     with pytest.raises(TransientError):
         await reader.start(_nothing, _nothing)
+    await reader.stop()
     monkeypatch.setattr(kafka, "PATIENCE", 0.5)
     with pytest.raises(TransientError):
         await check_partitions(nowhere, {"topic": 1})
