@@ -38,6 +38,10 @@ class Announcer:
             gone = _FORGOTTEN in entry.event
             yield Message(self._latest, key, None if gone else value, () if gone else HEADERS, document.partition)
 
+    def has_more_to_say(self, owned: Iterable[Owned]) -> bool:
+        """Whether a partition's time has passed what was said, as when a timer that held it back proved to be gone."""
+        return self._output is not None and any(partition.may_say() > partition.said for partition in owned)
+
     def marks(self, arrivals: Iterable[Arrival], owned: Iterable[Owned]) -> Iterator[Message]:
         """History brackets passed on, and one tick per partition whose time has moved past what was said last."""
         if self._output is None:

@@ -31,6 +31,11 @@ class Arrival:
         return f"{position_key(self.record.topic, self.record.partition)}:{self.record.offset}"
 
     @property
+    def is_mark(self) -> bool:
+        """A tick or a bracket."""
+        return self.event is not None and isinstance(self.event.data, TIME_MARKS)
+
+    @property
     def logical_time(self) -> Instant:
         """min(recordedtime, append time); 0 (moves nothing) where the record cannot be read."""
         return min(self.event.recorded_at, self.record.timestamp) if self.event else 0

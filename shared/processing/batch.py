@@ -70,7 +70,7 @@ class Batch:
             customer = self._customer(customer_id)
             if customer is not None and (due := customer.document.wake_at) is not None:
                 time = times[customer.document.partition]
-                if due <= time.until(customer.document.history if customer.document.history == time.bracket else None):
+                if due <= time.until(customer.document.history):
                     customer.fire(time)
                     self._judge(customer)
 

@@ -164,7 +164,7 @@ class Customer(Generic[S]):
             self.document.history = None
 
     def _leave_bracket(self, time: PartitionTime) -> None:
-        if self.document.history != time.bracket:
+        if self.document.history is not None and time.has_ended(self.document.history):
             self.document.history = None
 
     def _wait(self, arrival: Arrival, until: Instant) -> None:

@@ -14,11 +14,14 @@ class Merge:
         self._rank = {topic: rank for rank, topic in enumerate(sorted(topics))}
         self._queues: dict[str, deque[Arrival]] = {topic: deque() for topic in self._rank}
         self._seen = {topic: times.get(topic, 0) for topic in self._rank}
+        self.events = 0
+        """Records that wait and are more than a mark of time."""
 
     def offer(self, arrival: Arrival) -> None:
         topic = arrival.record.topic
         self._seen[topic] = max(self._seen[topic], arrival.logical_time)
         arrival.time = self._seen[topic]
+        self.events += not arrival.is_mark
         self._queues[topic].append(arrival)
 
     def head(self) -> Arrival | None:
@@ -37,6 +40,7 @@ class Merge:
 
     def take(self, head: Arrival) -> Arrival:
         self._queues[head.record.topic].popleft()
+        self.events -= not head.is_mark
         return head
 
     def held(self, topic: str) -> int:

@@ -135,10 +135,12 @@ class Owned:
         return self.timers.due(time.now, time.history_now if same else time.now, limit)
 
     def take_time(self, time: PartitionTime) -> None:
-        """The batch is saved: its time is ours, and a bracket that ended gives its timers back to the present."""
-        ended = self.time.bracket is not None and time.bracket != self.time.bracket
-        self.time = time
-        if ended:
+        """The batch is saved: its time is ours, and a bracket that ended gives its timers back to the present. When one
+        begins, the timers are asked for again: after a redelivery the store may already know who follows it."""
+        before, self.time = self.time.bracket, time
+        if time.bracket is not None and time.bracket != before:
+            self.timers.horizon = -1
+        if before is not None and time.bracket != before:
             self.timers.close_bracket()
 
     def may_say(self) -> Instant:

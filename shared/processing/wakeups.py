@@ -40,8 +40,9 @@ class TickAsker:
         return due if due is not None and due > owned.time.now else None
 
     def _merge(self, owned: Owned) -> Instant | None:
-        """A record that waits for the customers' own time to pass: nobody but a tick will say so in a quiet hour."""
-        head = owned.merge.head()
+        """A record that waits for the customers' own time to pass: nobody but a tick will say so in a quiet hour. Marks of
+        time alone ask for none, else each tick, passed on by our neighbours, would make us ask for the next one."""
+        head = owned.merge.head() if owned.merge.events else None
         if head is None or owned.time.bracket is not None or CUSTOMERS.name not in owned.merge.blocked_by(head):
             return None
         if owned.waits_for is not head:

@@ -141,7 +141,8 @@ class Worker:
 
     async def _work(self) -> bool:
         arrivals = self._collect()
-        if not arrivals and all(owned.overdue() is None for owned in self.owned.values()):
+        owned = self.owned.values()
+        if not arrivals and all(one.overdue() is None for one in owned) and not self._announcer.has_more_to_say(owned):
             return False
         started = self._ports.clock()
         await self._apply(arrivals)

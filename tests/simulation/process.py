@@ -52,7 +52,9 @@ class Process:
         self.reader = reader
         self.dead = False
 
-    async def call(self, what: str, effect: Callable[[], Awaitable[T]], part: Callable[[], Awaitable[Any]] | None = None) -> T:
+    async def call(
+        self, what: str, effect: Callable[[], Awaitable[T]], part: Callable[[], Awaitable[Any]] | None = None
+    ) -> T:
         """`part` does some of the effect; a fault that leaves the outcome unknown does that or all of it."""
         await self._pause(self.nature.chance.random() * SLOWEST_CALL)
         fault = self.nature.faults.at(self.name, what)
@@ -62,7 +64,9 @@ class Process:
         self.nature.struck[f"{what} {fault}"] = self.nature.struck.get(f"{what} {fault}", 0) + 1
         return await self._suffer(fault, effect, part)
 
-    async def _suffer(self, fault: str, effect: Callable[[], Awaitable[T]], part: Callable[[], Awaitable[Any]] | None) -> T:
+    async def _suffer(
+        self, fault: str, effect: Callable[[], Awaitable[T]], part: Callable[[], Awaitable[Any]] | None
+    ) -> T:
         some = part if part is not None and self.nature.chance.random() < 0.5 else effect
         if fault == "stall":
             await self._stall()

@@ -48,7 +48,9 @@ def main() -> int:
         if arguments.story:
             print("\n".join(result.story))
         if result.problems or arguments.until is None:
-            print(f"seed {seed}: trace {result.trace}, {result.steps} steps, {len(result.problems)} problems, {result.struck}")
+            print(
+                f"seed {seed}: trace {result.trace}, {result.steps} steps, {len(result.problems)} problems, {result.struck}"
+            )
         for problem in result.problems[:10]:
             print("  ", problem[:600])
         failed += bool(result.problems)

@@ -70,7 +70,9 @@ def happenings(chance: random.Random) -> tuple[tuple[float, Message], ...]:
 def one(chance: random.Random, who: str, name: str, moment: float) -> Message:
     """Recorded now, or a little before: two intakes' clocks and sends differ."""
     at = START + int(moment * SECOND) - chance.choice([0, 0, 0, 50, 700])
-    match chance.choice(["purchase"] * 4 + ["inquiry"] * 2 + ["complaint"] * 2 + ["contact", "resolve", "poison", "bad", "worse"]):
+    match chance.choice(
+        ["purchase"] * 4 + ["inquiry"] * 2 + ["complaint"] * 2 + ["contact", "resolve", "poison", "bad", "worse"]
+    ):
         case "purchase":
             return purchase(who, name, at)
         case "inquiry":
