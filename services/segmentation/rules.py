@@ -138,12 +138,17 @@ def _money(amount: Any) -> Any:
     return amount
 
 
+def _texts(rows: Any) -> Any:
+    """YAML makes dates of the keys, which errors would show as Python writes them."""
+    return {str(day): rate for day, rate in rows.items()} if isinstance(rows, dict) else rows
+
+
 RateText = Annotated[Decimal, BeforeValidator(_money), Field(gt=0)]
 
 
 class ExchangeRates(Strict):
     base_currency: CurrencyCode
-    rates: dict[CurrencyCode, Annotated[dict[date, RateText], Field(min_length=1)]] = {}
+    rates: dict[CurrencyCode, Annotated[dict[date, RateText], BeforeValidator(_texts), Field(min_length=1)]] = {}
 
 
 Read = TypeVar("Read", bound=Strict)

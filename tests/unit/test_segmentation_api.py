@@ -1,0 +1,182 @@
+"""Segmentation's routes over documents as the engine leaves them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from httpx import ASGITransport, AsyncClient
+from prometheus_client import CollectorRegistry
+
+from services.segmentation.api import build_router
+from services.segmentation.domain import SegmentationDomain
+from services.segmentation.store import SegmentationQueries
+from shared.clock import DAY, from_rfc3339, to_rfc3339
+from shared.processing.document import Document
+from shared.web.app import Readiness, build_app
+from shared.web.freshness import Freshness, PartitionProgress
+from shared.web.keys import KeyRing
+from tests.support.segmentation_drive import Drive, standard_domain
+from tests.support.segmentation_oracle import Fact
+
+T0 = from_rfc3339("2025-03-01T12:00:00Z")
+NOBODY = "ffffffff-0000-4000-8000-000000000000"
+
+
+class ListedDocuments:
+    """Documents in a list, asked as the store's are: equal fields by dotted path, `_id` beyond and up to."""
+
+    def __init__(self) -> None:
+        self.listed: list[Document] = []
+
+    async def one(self, customer_id: str) -> Document | None:
+        return next((document for document in self.listed if document.id == customer_id), None)
+
+    async def find(self, wanted: dict[str, Any], after: str | None, limit: int) -> list[Document]:
+        found = [d for d in self.listed if _matches(d, wanted) and (after is None or d.id > after)]
+        return sorted(found, key=lambda document: document.id)[:limit]
+
+    async def count(self, wanted: dict[str, Any]) -> int:
+        return len(await self.find(wanted, None, len(self.listed)))
+
+
+def _matches(document: Document, wanted: dict[str, Any]) -> bool:
+    for path, value in wanted.items():
+        if path == "_id":
+            if document.id > value["$lte"]:
+                return False
+            continue
+        found: Any = document.to_fields()
+        for part in path.split("."):
+            found = found.get(part, {})
+        if found != value:
+            return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def domain() -> SegmentationDomain:
+    return standard_domain()
+
+
+@pytest.fixture
+def documents(domain: SegmentationDomain) -> ListedDocuments:
+    """20 customers spread over the ids, one purchase each on day n; the tenth bought twelve times."""
+    documents = ListedDocuments()
+    for number in range(20):
+        at = T0 + number * DAY
+        count = 12 if number == 9 else 1
+        facts = [Fact("purchase", f"p{number}-{n}", at, at, amount="500") for n in range(count)]
+        documents.listed.append(document_of(domain, f"{number * 0x0C000000:08x}-0000-4000-8000-00000000abcd", facts))
+    return documents
+
+
+def document_of(domain: SegmentationDomain, customer_id: str, facts: list[Fact]) -> Document:
+    drive = Drive(domain, domain.initial(customer_id))
+    for fact in facts:
+        list(drive.apply(fact))
+    state = drive.state
+    return Document(
+        customer_id,
+        1,
+        3,
+        facts[-1].at,
+        {},
+        state=state.model_dump_json(),
+        wake_at=state.next_at,
+        view=dict(domain.view(state)),
+    )
+
+
+@pytest.fixture
+async def client(domain: SegmentationDomain, documents: ListedDocuments, tmp_path: Path) -> AsyncIterator[AsyncClient]:
+    async def progress() -> dict[int, PartitionProgress]:
+        return {3: PartitionProgress(T0 + 25 * DAY, 0.5)}
+
+    ring = KeyRing(tmp_path / "keys.json")
+    key, _ = ring.create("test", ["read"])
+    router = build_router(SegmentationQueries(documents), Freshness(progress), domain)
+    app = build_app("test", "segmentation", ring, lambda: Readiness(True, ""), [router], CollectorRegistry())
+    async with AsyncClient(
+        transport=ASGITransport(app), base_url="http://test", headers={"Authorization": f"Bearer {key}"}
+    ) as client:
+        yield client
+
+
+async def test_a_customers_segments_with_since_why_and_when_next(
+    client: AsyncClient, documents: ListedDocuments
+) -> None:
+    answer = (await client.get(f"/v1/customers/{documents.listed[0].id}/segments")).json()
+    frequency = answer["memberships"]["purchase_frequency"]
+    assert (frequency["value"], frequency["since"]) == ("low", to_rfc3339(T0))
+    assert frequency["because"]["values"]["purchases_in_year"] == {"value": 1, "threshold": 1}
+    assert frequency["because"]["events"] == ["p0-0"]
+    assert answer["memberships"]["value"]["because"]["values"]["shown"] == {"value": "R5F1M2"}
+    assert answer["memberships"]["lifecycle"]["because"]["values"]["since_first_purchase"]["value"] == "25d"
+    assert answer["evaluated_at"] == answer["as_of"] == to_rfc3339(T0 + 25 * DAY)
+    assert answer["next_change_at"] == to_rfc3339(T0 + 30 * DAY)
+    assert answer["behind_seconds"] == 0.5
+
+
+async def test_the_newest_changes_come_first(
+    client: AsyncClient, domain: SegmentationDomain, documents: ListedDocuments
+) -> None:
+    facts = [Fact("other", "r", T0, T0), Fact("purchase", "p", T0 + DAY, T0 + DAY, amount="1")]
+    documents.listed = [document_of(domain, documents.listed[0].id, facts)]
+    changes = (await client.get(f"/v1/customers/{documents.listed[0].id}/segments/history")).json()["changes"]
+    assert [change["at"] for change in changes] == [to_rfc3339(T0 + DAY), to_rfc3339(T0)]
+    assert {"dimension": "status", "from": "potential", "to": "new"} in changes[0]["changes"]
+    assert {"dimension": "status", "from": None, "to": "potential"} in changes[1]["changes"]
+
+
+async def test_sizes_of_every_segment(client: AsyncClient) -> None:
+    dimensions = (await client.get("/v1/segments")).json()["dimensions"]
+    assert dimensions["purchase_frequency"] == {"high": 1, "medium": 0, "low": 19, "none": 0}
+    assert sum(dimensions["lifecycle"].values()) == 20
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 19, 20, 1000])
+async def test_members_page_by_page_each_once(client: AsyncClient, documents: ListedDocuments, limit: int) -> None:
+    seen, after = [], None
+    for _ in range(25):
+        cursor = {} if after is None else {"after": after}
+        page = (await client.get("/v1/segments/purchase_frequency/low", params={"limit": limit, **cursor})).json()
+        assert len(page["members"]) <= limit
+        seen += [member["customer_id"] for member in page["members"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert seen == [document.id for number, document in enumerate(documents.listed) if number != 9]
+
+
+async def test_the_rules_in_force(client: AsyncClient) -> None:
+    rules = (await client.get("/v1/rules")).json()
+    assert rules["version"] == "1"
+    assert rules["dimensions"]["status"]["rules"][1] == "status: lost when lifecycle = churned"
+    assert set(rules["dimensions"]["value"]["note"]) == {"en", "zh"}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/v1/customers/{NOBODY}/segments", 404),
+        (f"/v1/customers/{NOBODY}/segments/history", 404),
+        ("/v1/customers/me/segments", 422),
+        ("/v1/segments/purchase_frequency/huge", 404),
+        ("/v1/segments/colour/red", 404),
+        ("/v1/segments/value/low?after=x", 422),
+    ],
+)
+async def test_what_is_not_there_is_a_problem(client: AsyncClient, path: str, status: int) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_an_erased_customer_is_unknown(client: AsyncClient, documents: ListedDocuments) -> None:
+    documents.listed = [documents.listed[0].replaced(state=None, view={}, erased=True)]
+    assert (await client.get(f"/v1/customers/{documents.listed[0].id}/segments")).status_code == 404
+
+
+async def test_without_a_key_nothing_is_read(client: AsyncClient) -> None:
+    assert (await client.get("/v1/rules", headers={"Authorization": ""})).status_code == 401
