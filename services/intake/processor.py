@@ -79,6 +79,8 @@ class Intake:
 
     async def submit(self, offers: Sequence[Offer | Entry]) -> list[Answer]:
         """One answer per offer, in order. An Unavailable among them: unknown, safe to send again."""
+        if not offers:
+            return []
         if len(self._waiting) + self._publisher.queued + len(offers) > QUEUED:
             return [Unavailable("The buffers are full; send it again later.")] * len(offers)
         waiting = [self._enqueue(offer) for offer in offers]
