@@ -111,13 +111,13 @@ class Servers:
 
     def _compose(self, *arguments: str) -> None:
         ports = {"GUANXI_KAFKA_PORT": str(self.machine.kafka_port), "GUANXI_STORE_PORT": str(self.machine.store_port)}
-        argv = ["docker", "compose", "--file", str(COMPOSE), "--project-name", self._project, *arguments]
+        argv = ["docker", "compose", "--file", str(COMPOSE), "--project-name", self.project, *arguments]
         done = subprocess.run(argv, env={**os.environ, **ports}, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
             raise StartError("docker compose failed, see above; GUANXI_LAYER=local uses local processes instead")
 
     @property
-    def _project(self) -> str:
+    def project(self) -> str:
         """Two copies with data directories of their own have containers and volumes of their own."""
         return "guanxi-" + hashlib.sha256(str(self.machine.data_dir).encode()).hexdigest()[:8]
 

@@ -11,7 +11,7 @@ from deploy.console import Json, show, system, table, wrong_use
 from deploy.topics import Stored, Topics
 from shared.clock import to_rfc3339
 from shared.events.catalog import TOPICS, Topic, topic
-from shared.events.codec import decode
+from shared.events.codec import UndecodableEvent, decode
 from shared.events.segments import SegmentsChanged
 
 segments = typer.Typer(help="A customer's segments and a segment's customers.", no_args_is_help=True)
@@ -27,7 +27,8 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """Show records as people read them; with --json one untouched event per line."""
-    records = Topics(system().addresses().kafka).read(_topic(name), last=None if everything else last, follow=follow)
+    of = _topic(name)
+    records = Topics(system().addresses().kafka).read(of, last=None if everything else last, follow=follow)
     try:
         for record in records:
             _print(record, as_json)
@@ -122,7 +123,7 @@ def readable(record: Stored) -> str:
     """One line (segment changes: one more per dimension); personal fields travel sealed, so none is shown."""
     try:
         event = decode(record.value)
-    except ValueError as error:
+    except UndecodableEvent as error:
         return f"{to_rfc3339(record.time)}  {record.place}  undecodable: {record.headers.get('reason') or error}"
     kind = event.type.removeprefix("guanxi.").rpartition(".v")[0]
     head = f"{to_rfc3339(event.occurred_at)}  {event.subject or '-':36}  {kind}"

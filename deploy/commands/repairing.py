@@ -134,10 +134,11 @@ def _processing(service: str) -> str:
 
 
 def _record(service: str, place: str) -> Stored:
+    topic = dead_letters(_checked(service))
     partition, _, offset = place.partition(":")
     if not (partition.isdigit() and offset.isdigit()):
         wrong_use("a place is PARTITION:OFFSET, as `guanxi dead-letters list` shows it")
-    record = Topics(system().addresses().kafka).one(dead_letters(_checked(service)), int(partition), int(offset))
+    record = Topics(system().addresses().kafka).one(topic, int(partition), int(offset))
     if record is None:
         raise Failure(f"nothing lies at {place}: see `guanxi dead-letters list {service}`")
     return record

@@ -1,0 +1,127 @@
+"""What a copy reads from its environment, what it makes for itself, and what it says is missing."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from deploy.cache import Cache, MissingTool
+from deploy.doctor import examine
+from deploy.installation import Installation
+from deploy.servers import Addresses, Servers
+from deploy.settings import Machine
+from shared.settings import SettingsError
+from shared.web.keys import KeyRing
+
+NOTHING = Path("/nonexistent")
+
+
+def machine(tmp_path: Path, **environ: str) -> Machine:
+    given = {
+        "GUANXI_DATA_DIR": str(tmp_path / "data"),
+        "GUANXI_CACHE_DIR": str(tmp_path / "cache"),
+        "GUANXI_LAYER": "local",
+    }
+    return Machine.from_environment({**given, **environ}, NOTHING)
+
+
+def test_the_cache_lies_outside_the_clone() -> None:
+    assert Machine.from_environment({"XDG_CACHE_HOME": "/x"}, NOTHING).cache_dir == Path("/x/guanxi")
+    assert Machine.from_environment({}, NOTHING).cache_dir == Path.home() / ".cache" / "guanxi"
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("GUANXI_KAFKA_PORT=1111\nGUANXI_STORE_PORT=2222\n")
+    found = Machine.from_environment({"GUANXI_KAFKA_PORT": "3333"}, env_file)
+    assert (found.kafka_port, found.store_port) == (3333, 2222)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("GUANXI_KAFKA_PORT", "many"), ("GUANXI_LAYER", "cloud"), ("GUANXI_TYPO", "1")]
+)
+def test_a_wrong_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Machine.from_environment({name: value}, NOTHING)
+
+
+def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
+    installation = Installation(machine(tmp_path))
+    installation.prepare()
+    made = installation.secrets_file.read_text()
+    installation.prepare()
+    assert installation.secrets_file.read_text() == made
+    assert set(json.loads(made)) == {"key_encryption_key", "blind_index_pepper"}
+    for path in (installation.secrets_file, installation.operator_file, installation.keys_file):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_operators_key_is_valid_and_replaced_when_it_no_longer_is(tmp_path: Path) -> None:
+    installation = Installation(machine(tmp_path))
+    installation.prepare()
+    key = installation.operator_key()
+    assert key is not None
+    principal = KeyRing(installation.keys_file).principal(key)
+    assert principal is not None
+    assert principal.may("staff")
+    assert not principal.may("unseal")
+    KeyRing(installation.keys_file).revoke(principal.key_id)
+    assert installation.operator_key() is None
+    installation.prepare()
+    assert installation.operator_key() not in (None, key)
+
+
+def test_services_are_told_absolute_paths_and_the_servers_really_used(tmp_path: Path) -> None:
+    told = Installation(machine(tmp_path, GUANXI_INTAKE_PORT="9001")).environ(Addresses("k:1", "mongodb://m", "local"))
+    assert told["GUANXI_KAFKA_BOOTSTRAP"] == "k:1"
+    assert told["GUANXI_MONGO_URL"] == "mongodb://m"
+    assert told["GUANXI_INTAKE_PORT"] == "9001"
+    assert all(
+        Path(told[name]).is_absolute() for name in ("GUANXI_DATA_DIR", "GUANXI_CONFIG_DIR", "GUANXI_SECRETS_FILE")
+    )
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cache:
+    """A machine with no tools at all."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return Cache(machine(tmp_path), print)
+
+
+def test_what_is_missing_is_named_with_the_command_that_installs_it(bare: Cache) -> None:
+    with pytest.raises(MissingTool, match="apt-get install openjdk"):
+        bare.java()
+    with pytest.raises(MissingTool, match="apt-get install maven"):
+        Cache(
+            bare.machine.__class__.from_environment({**bare.machine.environ, "GUANXI_JAVA": "/java"}, NOTHING), print
+        ).kafka_jars()
+    with pytest.raises(MissingTool, match="rustup"):
+        bare.store_binary()
+    assert not bare.has_kafka()
+    assert not bare.has_store()
+
+
+def test_a_build_that_failed_leaves_nothing_that_looks_built(bare: Cache) -> None:
+    with pytest.raises(MissingTool):
+        bare.store_binary()
+    assert [path.name for path in bare.root.iterdir() if path.is_dir()] == []
+
+
+def test_the_doctor_names_everything_that_a_bare_machine_lacks(bare: Cache) -> None:
+    missing = {finding.what for finding in examine(bare.machine) if finding.needed and not finding.ok}
+    assert missing >= {"Java 17 or newer", "mvn", "cargo", "cmake", "cc"}
+
+
+def test_the_doctor_wants_no_tools_where_servers_are_named(bare: Cache) -> None:
+    named = {"GUANXI_KAFKA_BOOTSTRAP": "127.0.0.1:1", "GUANXI_MONGO_URL": "mongodb://127.0.0.1:1"}
+    findings = examine(Machine.from_environment({**bare.machine.environ, **named}, NOTHING))
+    missing = {finding.what for finding in findings if finding.needed and not finding.ok}
+    assert missing >= {"Kafka answers", "the store answers"}
+    assert not missing & {"mvn", "cargo"}
+
+
+def test_two_copies_share_neither_data_nor_containers(tmp_path: Path) -> None:
+    one, two = (Servers(machine(tmp_path, GUANXI_DATA_DIR=str(tmp_path / n)), print) for n in ("one", "two"))
+    assert one.local_kafka.home != two.local_kafka.home
+    assert one.project != two.project
