@@ -220,7 +220,7 @@ def escalated(case: Case, act: Act, setting: Setting, reason: str) -> Turn:
 
 
 def closed(case: Case, act: Act, setting: Setting, reason: str | None) -> Turn:
-    case = case.changed(state="closed", closed_at=setting.at, close_at=None, waiting_for=None)
+    case = case.changed(state="closed", closed_at=setting.at, close_at=None)
     for name in get_args(DeadlineName):
         case = _ended(case, name, setting)
     return _told(CaseClosed, noted(case, "closed", act, setting, reason), act, setting, reason=reason)
@@ -229,8 +229,7 @@ def closed(case: Case, act: Act, setting: Setting, reason: str | None) -> Turn:
 def overdue(case: Case, setting: Setting) -> Turn:
     """Everything of this case that is due by now: missed deadlines, each escalated once, and the closing by itself."""
     events: tuple[Data, ...] = ()
-    due = [(d.due_at, d) for d in case.deadlines if d.due_at is not None and d.due_at <= setting.at]
-    for _, deadline in sorted(due, key=lambda pair: pair[0]):
+    for deadline in [d for d in case.deadlines if d.due_at is not None and d.due_at <= setting.at]:
         missed = _missed(case, deadline, setting)
         case, events = missed.case, (*events, *missed.events)
     if case.close_at is not None and case.close_at <= setting.at:

@@ -70,8 +70,8 @@ class Case(Model):
         return next((d for d in reversed(self.deadlines) if d.name == name and d.ended_at is None), None)
 
     def wake_at(self) -> Instant | None:
-        dues = [d.due_at for d in self.deadlines if d.due_at is not None]
-        return min([*dues, *([self.close_at] if self.close_at is not None else [])], default=None)
+        """When time alone will next change it. It closes by itself only when no deadline runs any more."""
+        return min((d.due_at for d in self.deadlines if d.due_at is not None), default=self.close_at)
 
     def changed(self, **changes: Any) -> "Case":
         return self.model_copy(update=changes)

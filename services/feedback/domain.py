@@ -95,7 +95,7 @@ class FeedbackDomain:
         return Decision(self._bounded(decision.state), decision.events)
 
     def wake_at(self, state: FeedbackState) -> Instant | None:
-        wakes = [wake for case in state.cases if case.open and (wake := case.wake_at()) is not None]
+        wakes = [wake for case in state.cases if (wake := case.wake_at()) is not None]
         return min(wakes, default=None)
 
     def view(self, state: FeedbackState) -> Mapping[str, Any]:
@@ -198,7 +198,7 @@ class FeedbackDomain:
 
 
 def _due(case: Case, at: Instant) -> bool:
-    wake = case.wake_at() if case.open else None
+    wake = case.wake_at()
     return wake is not None and wake <= at
 
 

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from services.feedback.case import STEPS_KEPT
+from services.feedback.domain import FeedbackDomain
+from services.feedback.ledger import SPANS_KEPT
 from shared.clock import DAY, HOUR, MINUTE, from_rfc3339, to_datetime, to_instant
-from shared.events.customers import CustomerCorrected, CustomerRegistered, Facets, FieldChange
+from shared.events.customers import CaseActedOn, CustomerCorrected, CustomerRegistered, Facets, FieldChange
 from tests.unit.feedback_cases import CUSTOMER, MONDAY, SOURCE, Story, domain, names
 
 NEXT = MONDAY + MINUTE
@@ -64,6 +67,7 @@ def test_the_way_from_complaint_to_closed(story: Story) -> None:
     assert story.act(NEXT + HOUR, case_id, "confirm") == ["case.confirmed"]
     assert story.act(NEXT + HOUR, case_id, "close") == ["case.closed"]
     case = story.case(case_id)
+    assert case.waiting_for is None
     assert (case.state, case.assignee, case.cause, case.measure) == ("closed", "bo", "carrier", "voucher")
     assert [step.what for step in case.steps] == [
         "opened", "acknowledged", "assigned", "waiting_started", "waiting_ended", "resolved", "survey_requested",
@@ -108,6 +112,39 @@ def test_a_missed_deadline_stays_missed_and_shows_how_late(story: Story) -> None
     assert (acknowledge.missed_at, acknowledge.used) == (at("02T11:00"), 9 * HOUR)
 
 
+def test_a_miss_escalates_no_further_than_the_last_step(story: Story) -> None:
+    case_id = story.complain(severity="critical")
+    for _ in range(3):
+        story.act(NEXT, case_id, "escalate")
+    story.until(at("02T11:00"))
+    _, escalated = story.heard("case.escalated")[-1]
+    assert (escalated.level, escalated.to, escalated.reason) == (3, "director", "acknowledge deadline missed")
+
+
+def test_what_was_missed_has_no_due_instant_again(story: Story) -> None:
+    case_id = story.complain(severity="critical")
+    story.act(at("03T10:00"), case_id, "acknowledge")
+    story.act(at("03T10:00"), case_id, "wait")
+    story.act(at("03T11:00"), case_id, "resume")
+    resolve = story.case(case_id).running("resolve")
+    assert resolve is not None
+    assert [span.due_at for span in resolve.spans] == [at("02T18:00"), None, None]
+    assert resolve.shown_at == at("02T18:00")
+
+
+def test_a_long_ledger_keeps_its_sum(story: Story) -> None:
+    case_id = story.complain(severity="low")
+    story.act(NEXT, case_id, "acknowledge")
+    for number in range(1, 101):
+        story.act(MONDAY + 2 * number * MINUTE, case_id, "wait")
+        story.act(MONDAY + 2 * number * MINUTE + MINUTE, case_id, "resume")
+    resolve = story.case(case_id).running("resolve")
+    assert resolve is not None
+    assert len(resolve.spans) == SPANS_KEPT + 1
+    assert resolve.used == 101 * MINUTE
+    assert len(story.case(case_id).steps) == STEPS_KEPT
+
+
 def test_waiting_for_the_customer_pauses_the_resolve_clock_only(story: Story) -> None:
     case_id = story.complain(severity="high")
     story.act(at("02T12:00"), case_id, "acknowledge")
@@ -122,6 +159,14 @@ def test_waiting_for_the_customer_pauses_the_resolve_clock_only(story: Story) ->
         (True, "resumed", 0),
     ]
     assert resolve.due_at == at("10T14:00")
+
+
+def test_resolving_ends_the_waiting(story: Story) -> None:
+    case_id = story.complain()
+    story.act(NEXT, case_id, "acknowledge")
+    story.act(NEXT, case_id, "wait")
+    story.act(NEXT, case_id, "resolve")
+    assert story.case(case_id).waiting_for is None
 
 
 def test_waiting_for_others_does_not_stop_the_clock(story: Story) -> None:
@@ -158,6 +203,9 @@ def test_severity_changed_while_waiting_keeps_waiting(story: Story) -> None:
     story.act(at("02T11:00"), case_id, "wait")
     story.act(at("02T12:00"), case_id, "set_severity", to="high")
     assert story.case(case_id).wake_at() is None
+    resolve = story.case(case_id).running("resolve")
+    assert resolve is not None
+    assert [span.reason for span in resolve.spans] == ["opened", "customer", "customer"]
     story.act(at("03T09:00"), case_id, "resume")
     assert story.case(case_id).wake_at() == at("05T14:00"), "23 of 24 hours are left"
 
@@ -246,6 +294,7 @@ def test_a_reopened_case_has_a_deadline_of_its_own(story: Story) -> None:
     assert story.act(at("03T10:00"), case_id, "assign", to="bo") == ["case.assigned"]
     story.until(at("30T10:00"))
     assert [e.reason for _, e in story.heard("case.deadline_missed")] == ["resolve"]
+    assert story.heard("case.closed") == []
 
 
 def test_it_closes_by_itself_after_resolution_and_after_confirmation(story: Story) -> None:
@@ -290,6 +339,12 @@ def test_history_is_learned_without_deadlines_or_questions(story: Story) -> None
     assert names(tuple(event for _, event in story.told)) == ["case.opened"]
     assert story.case(case_id).deadlines == ()
     assert domain().wake_at(story.state) is None
+
+
+def test_history_resolved_asks_nobody(story: Story) -> None:
+    case_id = story.complain(history=True)
+    act = CaseActedOn(customer_id=CUSTOMER, case_id=case_id, action="resolve", by="anna")
+    assert names(story.send(NEXT, act, history=True)) == ["case.acknowledged", "case.resolved"]
 
 
 def test_a_live_reopening_of_an_imported_case_has_a_deadline(story: Story) -> None:
@@ -376,3 +431,19 @@ def test_deadlines_told_are_those_that_still_hold(story: Story) -> None:
     assert told.deadlines == {"resolve": to_datetime(at("12T10:00"))}
     assert story.case(case_id).steps[0].event_id == "e1"
     assert SOURCE not in story.state.model_dump_json()
+
+
+def test_another_policy_takes_hold_with_the_next_span_and_used_time_stays(story: Story) -> None:
+    case_id = story.complain(severity="high")
+    story.act(at("02T11:00"), case_id, "acknowledge")
+    high = domain()._rules.severities["high"].model_copy(update={"resolve": 10})
+    rules = domain()._rules.model_copy(update={"severities": domain()._rules.severities | {"high": high}})
+    story.domain = FeedbackDomain(rules, domain()._calendar)
+    story.act(at("02T12:00"), case_id, "note")
+    assert story.case(case_id).wake_at() == at("04T16:00"), "what is running keeps what was promised"
+    story.act(at("02T13:00"), case_id, "wait")
+    story.act(at("03T09:00"), case_id, "resume")
+    resolve = story.case(case_id).running("resolve")
+    assert resolve is not None
+    assert [span.allowed // HOUR for span in resolve.spans] == [24, 10, 10]
+    assert resolve.due_at == at("03T16:00"), "7 of 10 hours are left, after 3 before the wait"
