@@ -2,6 +2,7 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Protocol, get_args
 
@@ -22,7 +23,7 @@ from services.followup.rules import Rules
 from services.followup.state import TaskState
 from services.followup.store import FollowupQueries, Place
 from shared.calendar import BusinessCalendar
-from shared.clock import Clock, from_rfc3339
+from shared.clock import Clock
 from shared.events.fields import CustomerId
 from shared.web.freshness import AsOf
 from shared.web.keys import requires
@@ -32,6 +33,10 @@ STATES: tuple[TaskState, ...] = get_args(TaskState)
 
 Limit = Annotated[int, Query(ge=1, le=1_000)]
 Staff = Annotated[str, Path(min_length=1, max_length=256)]
+FirstDay = Annotated[
+    date | None,
+    Query(alias="from", ge=date(1970, 1, 1), le=date(2999, 1, 1), description="The first day; left out: today."),
+]
 AfterPlace = Annotated[str | None, Query(max_length=1_000, description="`next_cursor` of the page before.")]
 AfterCustomer = Annotated[CustomerId | None, Query(description="`next_cursor` of the page before.")]
 
@@ -42,16 +47,31 @@ class FreshnessOf(Protocol):
     async def of(self, partition: int | None) -> AsOf: ...
 
 
-def build_router(
-    queries: FollowupQueries, freshness: FreshnessOf, rules: Rules, calendar: BusinessCalendar, clock: Clock
-) -> APIRouter:
-    """Scope `read`. `clock` serves only while nothing is known of the log's time."""
-    router = APIRouter(prefix="/v1", tags=["follow-up"], dependencies=[Depends(requires("read"))])
-    show = Shown(rules)
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What the routes answer from. `clock` says what today is for whoever reads a worklist: not the log's time, for
+    that of a quiet partition stands still while people's days go on."""
 
-    def today(as_of: AsOf) -> date:
-        known = as_of["as_of"]
-        return calendar.local_day(clock() if known is None else from_rfc3339(known))
+    queries: FollowupQueries
+    freshness: FreshnessOf
+    rules: Rules
+    calendar: BusinessCalendar
+    clock: Clock
+
+    def first_day(self, asked: date | None) -> date:
+        return asked or self.calendar.local_day(self.clock())
+
+
+def build_router(reads: Reads) -> APIRouter:
+    """Scope `read`."""
+    router = APIRouter(prefix="/v1", tags=["follow-up"], dependencies=[Depends(requires("read"))])
+    _add_tasks(router, reads)
+    _add_plans(router, reads)
+    return router
+
+
+def _add_tasks(router: APIRouter, reads: Reads) -> None:
+    queries, freshness, show = reads.queries, reads.freshness, Shown(reads.rules)
 
     @router.get("/customers/{customer_id}/followups")
     async def of_customer(customer_id: CustomerId) -> CustomerFollowups:
@@ -66,13 +86,15 @@ def build_router(
         )
 
     @router.get("/worklists/{staff}")
-    async def worklist(staff: Staff, limit: Limit = 100, cursor: AfterPlace = None) -> FollowupPage:
+    async def worklist(
+        staff: Staff, first: FirstDay = None, limit: Limit = 100, cursor: AfterPlace = None
+    ) -> FollowupPage:
         """What was escalated, what is due (by deadline), what is due soon: `section` says which."""
-        as_of = await freshness.of(None)
-        # Yesterday too: a task stays on its day until the log's time of its own partition has passed it.
-        sections = ["escalated", "due", *_days(today(as_of) - timedelta(days=1), rules.soon_days + 2)]
+        # The day before too: a task stays on its day until the log's time of its own partition has passed it.
+        sections = ["escalated", "due", *_days(reads.first_day(first) - timedelta(days=1), reads.rules.soon_days + 2)]
         found, after = await queries.worklist(staff, sections, _place(cursor), limit)
-        return FollowupPage(followups=[show.task(one) for one in found], next_cursor=_cursor(after), **as_of)
+        fresh = await freshness.of(None)
+        return FollowupPage(followups=[show.task(one) for one in found], next_cursor=_cursor(after), **fresh)
 
     @router.get("/followups")
     async def followups(
@@ -83,25 +105,27 @@ def build_router(
         fresh = await freshness.of(None)
         return FollowupPage(followups=[show.task(one) for one in found], next_cursor=after, **fresh)
 
+
+def _add_plans(router: APIRouter, reads: Reads) -> None:
+    queries, freshness, rules = reads.queries, reads.freshness, reads.rules
+
     @router.get("/followups/counts")
     async def counts() -> Counts:
         customers = {state: await queries.customers_with(state) for state in STATES}
         return Counts(customers=customers, **await freshness.of(None))
 
     @router.get("/forecast")
-    async def forecast(days: Annotated[int, Query(ge=1, le=60)] = 14) -> Forecast:
-        """Tasks already promised: those due now, and those that fall on each day from today. What will be promised once
-        these are done is not foretold."""
-        as_of = await freshness.of(None)
-        ahead = [await _load(queries, rules, day) for day in _days(today(as_of), days)]
-        return Forecast(due=await _load(queries, rules, "due"), days=ahead, **as_of)
+    async def forecast(first: FirstDay = None, days: Annotated[int, Query(ge=1, le=60)] = 14) -> Forecast:
+        """Tasks already promised: those due now, and those that fall on each day. What will be promised once these are
+        done is not foretold."""
+        ahead = [await _load(queries, rules, day) for day in _days(reads.first_day(first), days)]
+        due = await _load(queries, rules, "due")
+        return Forecast(due=due, days=ahead, **await freshness.of(None))
 
     @router.get("/playbooks")
     async def playbooks() -> Playbooks:
         shown = rules.model_dump(include={"version", "default_assignee", "escalate_to", "playbooks", "contents"})
         return Playbooks(**shown, **await freshness.of(None))
-
-    return router
 
 
 async def _load(queries: FollowupQueries, rules: Rules, section: str) -> Load:

@@ -26,6 +26,10 @@ class FollowupDomain:
     def rules(self) -> Rules:
         return self._terms.rules
 
+    @property
+    def calendar(self) -> BusinessCalendar:
+        return self._terms.calendar
+
     def initial(self, customer_id: str) -> Followups:
         return Followups(customer_id=customer_id)
 
@@ -66,7 +70,7 @@ class FollowupDomain:
         }
 
     def section(self, task: Task) -> str:
-        return "due" if task.state == "due" else self._terms.calendar.local_day(task.due_at).isoformat()
+        return "due" if task.state == "due" else self.calendar.local_day(task.due_at).isoformat()
 
 
 def _fire(turn: Turn) -> None:

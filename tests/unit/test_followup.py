@@ -269,8 +269,8 @@ def test_regular_contact_counts_from_the_last_contact(story: Story, value: str, 
     story.send(MONDAY, contact())
     story.send(MONDAY + DAY, frequency(value))
     task = story.open("regular_contact")
-    assert task.due_at == DOMAIN._terms.calendar.next_open(MONDAY + days * DAY)
-    assert task.deadline_at == DOMAIN._terms.calendar.add_business_days(task.due_at, 3)
+    assert task.due_at == DOMAIN.calendar.next_open(MONDAY + days * DAY)
+    assert task.deadline_at == DOMAIN.calendar.add_business_days(task.due_at, 3)
 
 
 def test_without_any_contact_it_counts_from_when_the_segment_was_seen(story: Story) -> None:

@@ -10,7 +10,7 @@ from tests.unit.followup_story import CUSTOMER, DOMAIN, OTHER, Story, at, check_
 
 START = at("09-25 10:00")
 FREQUENCIES = ("high", "medium", "low", "none", None)
-CALENDAR = DOMAIN._terms.calendar
+CALENDAR = DOMAIN.calendar
 
 delays = st.one_of(st.integers(0, 3 * HOUR), st.integers(0, 6 * DAY), st.sampled_from([0, 1, HOUR, DAY, 7 * DAY]))
 instants = st.integers(-2 * DAY, 40 * DAY)

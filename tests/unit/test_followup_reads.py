@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.followup.api import build_router
+from services.followup.api import Reads, build_router
 from services.followup.state import Task
 from services.followup.store import INDEXES, FollowupQueries
 from shared.clock import DAY, HOUR, MINUTE
@@ -83,7 +83,7 @@ async def http(documents: Documents, tmp_path: Path) -> AsyncIterator[httpx.Asyn
     ring = KeyRing(tmp_path / "keys.json")
     key, _ = ring.create("test", ["read"])
     queries = FollowupQueries(documents, DOMAIN.section)
-    router = build_router(queries, Freshness(read), DOMAIN.rules, DOMAIN._terms.calendar, lambda: 0)
+    router = build_router(Reads(queries, Freshness(read), DOMAIN.rules, DOMAIN.calendar, lambda: NOW))
     app = build_app("Guanxi", "followup", ring, lambda: Readiness(True, ""), [router], CollectorRegistry())
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(
@@ -141,6 +141,7 @@ async def test_a_worklist_shows_what_is_due_by_deadline_and_then_what_comes(http
     assert {one["playbook"] for one in soon} == {"regular_contact"}
     assert [one["due_at"] for one in soon] == sorted(one["due_at"] for one in soon)
     assert len(soon) == 8
+    assert await every(http, "/v1/worklists/li", **{"from": "2026-11-29"}) == due, "another week has another soon"
 
 
 async def test_pages_of_every_size_give_the_same_worklist(http: httpx.AsyncClient) -> None:
@@ -183,6 +184,8 @@ async def test_counts_and_the_load_ahead(http: httpx.AsyncClient) -> None:
         ("2026-11-26", 0),
         ("2026-11-27", 10),
     ]
+    later = await got(http, "/v1/forecast", **{"from": "2026-11-27", "days": 1})
+    assert [(day["section"], day["total"]) for day in later["days"]] == [("2026-11-27", 10)]
     assert local(told(0).open("regular_contact").due_at) == "11-27 10:00"
 
 
@@ -200,6 +203,8 @@ async def test_the_playbooks_are_shown_with_their_texts(http: httpx.AsyncClient)
         "/v1/followups?cursor=x",
         "/v1/followups?state=lost",
         "/v1/forecast?days=0",
+        "/v1/forecast?from=yesterday",
+        "/v1/worklists/li?from=9999-12-31",
         "/v1/followups?limit=100000",
         "/v1/customers/x/followups",
     ],

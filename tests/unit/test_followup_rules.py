@@ -25,7 +25,7 @@ def written() -> dict[str, Any]:
 def domain(change: Callable[[dict[str, Any]], object]) -> FollowupDomain:
     document = written()
     change(document)
-    return FollowupDomain(Rules.model_validate(document), DOMAIN._terms.calendar)
+    return FollowupDomain(Rules.model_validate(document), DOMAIN.calendar)
 
 
 def of(name: str, **changes: Any) -> Callable[[dict[str, Any]], object]:
