@@ -154,7 +154,8 @@ class Customer(Generic[S]):
         record = arrival.record
         positions = {**self.document.positions, position_key(record.topic, record.partition): record.offset}
         self.document.positions, self.document.partition = positions, record.partition
-        self.document.disordered = self.document.disordered or arrival.late
+        ahead = self.document.at > arrival.time
+        self.document.disordered = self.document.disordered or arrival.late or ahead
 
     def _enter_time(self, arrival: Arrival, time: PartitionTime, first: bool) -> None:
         """Who is first seen inside a history bracket follows its time, until the bracket ends or the present speaks."""

@@ -148,15 +148,20 @@ class FaultyReader:
 
 
 class FaultyWriter:
-    def __init__(self, process: Process, log: MemoryLog) -> None:
+    """`witness` is shown all that reaches the log, at the moment when it does."""
+
+    def __init__(self, process: Process, log: MemoryLog, witness: Callable[[Sequence[Message]], None]) -> None:
         self._process = process
         self._writer = MemoryWriter(log)
+        self._witness = witness
 
     async def publish(self, messages: Sequence[Message]) -> list[tuple[int, int]]:
         prefix = messages[: self._process.nature.chance.randint(0, len(messages))]
-        return await self._process.call(
-            "publish", lambda: self._writer.publish(messages), lambda: self._writer.publish(prefix)
-        )
+        return await self._process.call("publish", lambda: self._append(messages), lambda: self._append(prefix))
+
+    async def _append(self, messages: Sequence[Message]) -> list[tuple[int, int]]:
+        self._witness(messages)
+        return await self._writer.publish(messages)
 
 
 class FaultyScanner:

@@ -3,8 +3,10 @@
 import argparse
 import sys
 from dataclasses import dataclass
+from unittest.mock import patch
 
-from tests.simulation.scenario import plan_of
+from shared.events import codec
+from tests.simulation.scenario import newer_purchase, plan_of
 from tests.simulation.virtual_loop import run
 from tests.simulation.world import Plan, World
 from tests.support.checkers import check
@@ -22,8 +24,12 @@ class Result:
     story: tuple[str, ...]
 
 
+OLD_VERSIONS: dict[str, codec.Upcaster] = {"guanxi.purchase.made.v0": newer_purchase}
+
+
 def simulate(plan: Plan) -> Result:
-    return run(_simulate(plan))
+    with patch.dict(codec.UPCASTERS, OLD_VERSIONS):
+        return run(_simulate(plan))
 
 
 async def _simulate(plan: Plan) -> Result:

@@ -73,6 +73,8 @@ def one(chance: random.Random, who: str, name: str, moment: float) -> Message:
     match chance.choice(
         ["purchase"] * 4 + ["inquiry"] * 2 + ["complaint"] * 2 + ["contact", "resolve", "poison", "bad", "worse"]
     ):
+        case "purchase" if chance.random() < 0.1:
+            return happened(who, "purchase.made", name, at, version=0, amount="10")
         case "purchase":
             return purchase(who, name, at)
         case "inquiry":
@@ -90,6 +92,12 @@ def one(chance: random.Random, who: str, name: str, moment: float) -> Message:
         case "worse" if chance.random() < 0.2:
             return Message(CUSTOMERS.name, who.encode(), f"nonsense {name}".encode())
     return happened(who, "visit.held", name, at)
+
+
+def newer_purchase(old: dict[str, Any]) -> dict[str, Any]:
+    """A version that never shipped, so that simulated logs hold old events too."""
+    data = old["data"] | {"amount": {"amount": old["data"]["amount"], "currency": "CNY"}}
+    return old | {"type": "guanxi.purchase.made.v1", "data": data}
 
 
 def history(chance: random.Random) -> list[tuple[float, Message]]:

@@ -11,10 +11,18 @@ class Deadlock(Exception):
     """Nothing is ready and nothing ever will be."""
 
 
+class Endless(Exception):
+    """Something goes round without end."""
+
+
+MOST_TURNS = 400_000
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._turns = 0
         self._selector = self
         self._clock_resolution = 1e-9
 
@@ -24,6 +32,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def select(self, timeout: float | None) -> list[Any]:
         if timeout is None:
             raise Deadlock
+        self._turns += 1
+        if self._turns > MOST_TURNS:
+            raise Endless
         self._now += max(timeout, 0.0)
         return []
 

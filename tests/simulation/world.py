@@ -2,8 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -25,6 +27,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.process import Crashed, FaultyReader, FaultyScanner, FaultyStore, FaultyWriter, Nature, Process
 from tests.support.happenings import START
 
+_NUMBER = re.compile(rb'"sequence":"([0-9]+)"')
 SESSION = 0.8
 """Seconds after which the group gives up on a dead member."""
 
@@ -59,6 +62,7 @@ class World:
         self.stores = {service: MemoryStore() for service in self.domains}
         self.metrics = {service: engine_metrics(CollectorRegistry()) for service in self.domains}
         self.stopped: list[str] = []
+        self.too_early: list[str] = []
         self.workers: dict[str, Worker] = {}
         self._incarnations = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -118,6 +122,15 @@ class World:
             partition, offset = self.log.append(message)
             self.nature.note(f"intake {message.topic}:{partition}:{offset}")
 
+    def _witness(self, service: str, messages: Sequence[Message]) -> None:
+        """I2: what is said was decided and kept before it was said."""
+        for message in messages:
+            number = _NUMBER.search(message.value or b"")
+            if message.topic == OUTPUT[service].name and number is not None:
+                document = self.stores[service]._documents.get((message.key or b"").decode())
+                if document is None or document.sequence < int(number[1]):
+                    self.too_early.append(f"{service} {message.key!r} said {int(number[1])} before it was kept")
+
     async def _tick(self) -> None:
         """Intake's own rule for whose request is answered when; the requests are read from the log."""
         wanted = Wanted()
@@ -164,7 +177,7 @@ class World:
         retry = Retry(process.sleep, self.clock, random.Random(plan.seed + self._incarnations))
         ports = Ports(
             FaultyReader(process),
-            FaultyWriter(process, self.log),
+            FaultyWriter(process, self.log, partial(self._witness, service)),
             FaultyScanner(process, self.log),
             FaultyStore(process, self.stores[service]),
             retry,

@@ -126,15 +126,15 @@ class Fold:
         if event is None:
             if not person.erased:
                 self._park(person, record, until)
-            return
+            return None
         identity = (event.source, event.id)
         if event.number is not None:
             if event.number <= person.applied.get(event.source, 0):
-                return
+                return None
             if event.number != person.applied.get(event.source, 0) + 1 and not person.erased:
                 return self._park(person, record, until)
         elif identity in person.known:
-            return
+            return None
         if not person.erased and not isinstance(event.data, CustomerResumeRequested):
             try:
                 self._decide(person, record, event)
@@ -147,6 +147,7 @@ class Fold:
             person.applied[event.source] = event.number
         else:
             person.known.add(identity)
+        return None
 
     def _decide(self, person: Person, record: Record, event: Event) -> None:
         at = max(person.at, logical(event, record))

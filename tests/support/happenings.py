@@ -16,11 +16,18 @@ def customer(number: int) -> str:
 
 
 def happened(
-    who: str, what: str, name: str, at: Instant, recorded: Instant | None = None, mark: str | None = None, **data: Any
+    who: str,
+    what: str,
+    name: str,
+    at: Instant,
+    recorded: Instant | None = None,
+    mark: str | None = None,
+    version: int = 1,
+    **data: Any,
 ) -> Message:
     """`name` is the event's id; the key is the customer, so murmur2 chooses the partition."""
     event = envelope(what, name, at, at if recorded is None else recorded, {"customer_id": who, **data})
-    event |= {"subject": who, "partitionkey": who}
+    event |= {"subject": who, "partitionkey": who, "type": f"guanxi.{what}.v{version}"}
     if mark is not None:
         event[mark] = True
     return Message(CUSTOMERS.name, who.encode(), json.dumps(event).encode(), HEADERS)
