@@ -45,7 +45,11 @@ def service_app(service: Service) -> typer.Typer:
 def _guarded(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
     try:
         return asyncio.run(command(Settings.from_environment()))
-    except (SettingsError, FatalError, TransientError) as error:
+    except TransientError as error:
+        hint = "do GUANXI_KAFKA_BOOTSTRAP and GUANXI_MONGO_URL name running servers? `guanxi` sets them for this copy"
+        typer.echo(f"failed: {error}; {hint}", err=True)
+        return 1
+    except (SettingsError, FatalError) as error:
         typer.echo(f"failed: {error}", err=True)
         return 1
     except KeyboardInterrupt:

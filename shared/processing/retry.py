@@ -1,7 +1,7 @@
 """Patience with networks, stores and brokers: in place, with backoff and jitter, bounded, then loudly no more."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from shared.clock import Clock
@@ -36,6 +36,14 @@ class Retry:
                     ) from error
             await self.pause(wait)
             wait = min(wait * 2, LONGEST_WAIT)
+
+    def attempts(self, what: str) -> Iterator[None]:
+        """As many as patience allows, for a step that must begin anew each time. FatalError when it is over."""
+        started = self._clock()
+        while True:
+            yield
+            if self._clock() - started > self._patience * 1000:
+                raise FatalError(f"{what} failed for {self._patience:.0f} s: is the server up? See `guanxi status`")
 
     async def pause(self, seconds: float = FIRST_WAIT) -> None:
         await self._sleep(seconds * self._chance.uniform(0.5, 1.0))

@@ -91,12 +91,16 @@ class Worker:
 
     async def run(self) -> None:
         """Raises FatalError when it must not go on; everything applied before is committed or will be redelivered."""
-        await self._ports.reader.start(self.ownership.assigned, self.ownership.revoked)
+        await self.start()
         try:
             while not self._stopping:
                 await self.step()
         finally:
             await self._ports.reader.stop()
+
+    async def start(self) -> None:
+        """Joins the group; whoever steps the worker by hand begins with it."""
+        await self._ports.reader.start(self.ownership.assigned, self.ownership.revoked)
 
     def stop(self) -> None:
         """The batch in hand is finished first."""
@@ -174,7 +178,7 @@ class Worker:
     async def _apply(self, arrivals: list[Arrival]) -> None:
         """Redone from the store's truth until the write is acknowledged; nothing of a failed attempt is kept."""
         fired: dict[str, None] = {}
-        while True:
+        for _ in self._ports.retry.attempts("saving customers"):
             times = {number: owned.time.copy() for number, owned in self.owned.items()}
             outcome, touched = await self._attempt(arrivals, times, fired)
             if await self._saved(outcome):

@@ -32,9 +32,10 @@ class Freshness:
         self._read = read
 
     async def of(self, partition: int | None) -> AsOf:
-        """Of one partition (a customer's); None: the least over all, for answers about many customers."""
+        """Of one partition (a customer's); None: the least over all that have seen a record, for answers about many."""
         progress = await self._read()
-        chosen = list(progress.values()) if partition is None else [progress[p] for p in (partition,) if p in progress]
+        numbers = progress.keys() if partition is None else progress.keys() & {partition}
+        chosen = [progress[number] for number in numbers if progress[number].time]
         if not chosen:
             return {"as_of": None, "behind_seconds": None}
         behind = max(p.behind_seconds for p in chosen)
