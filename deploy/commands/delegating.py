@@ -7,7 +7,6 @@ import sys
 import typer
 
 from deploy.console import system
-from deploy.processes import StartError
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -19,18 +18,18 @@ def import_(context: typer.Context) -> None:
 
 def keys(context: typer.Context) -> None:
     """API keys: create, list, revoke."""
-    delegate("intake", ["keys", *context.args])
+    delegate("intake", ["keys", *context.args], serving=False)
 
 
-def delegate(service: str, arguments: list[str]) -> None:
-    """Ends with that process's exit code; Ctrl-C reaches it by the terminal, and it tidies up itself."""
-    this = system()
-    try:
-        environ = {**os.environ, **this.environ(this.addresses())}
-    except StartError:
-        if "--help" not in arguments:
-            raise
-        environ = dict(os.environ)
+def delegate(service: str, arguments: list[str], *, serving: bool = True) -> None:
+    """Ends with that process's exit code; Ctrl-C reaches it by the terminal, and it tidies up itself.
+
+    `serving`: it needs the servers, so StartError where nothing runs, except to ask for help.
+    """
+    environ = dict(os.environ)
+    if serving and "--help" not in arguments:
+        this = system()
+        environ |= this.environ(this.addresses())
     process = subprocess.Popen([sys.executable, "-m", f"services.{service}", *arguments], env=environ)
     while True:
         try:

@@ -7,6 +7,7 @@ import typer
 
 from deploy.console import Failure, Json, say, show, system, table, wrong_use
 from deploy.doctor import examine
+from deploy.processes import StartError
 from deploy.supervisor import WorkerState
 from deploy.system import System
 from deploy.watch import ServiceHealth, health_of_all
@@ -16,7 +17,16 @@ from shared.events.catalog import SERVICES
 def up() -> None:
     """Start Kafka, the store and the four services in the background; returns when all are ready."""
     this = system()
-    addresses = this.up()
+    ran_before = this.servers.known() is not None
+    try:
+        addresses = this.up()
+    except KeyboardInterrupt:
+        if not ran_before:
+            say("interrupted: stopping what was started …")
+            this.down()
+        raise typer.Exit(1) from None
+    except StartError as error:
+        raise Failure(f"{error}\n`guanxi down` stops what did start; `guanxi doctor` looks at this machine") from error
     say(f"ready. Kafka {addresses.kafka}; " + ", ".join(f"{name} {this.url(name)}" for name in SERVICES))
     say(f"the operator's key is in {this.installation.operator_file}; stop with `guanxi down`")
 

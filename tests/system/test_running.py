@@ -1,0 +1,136 @@
+"""The whole system as an operator runs it: up, killed, scaled, interrupted, down; nothing stays behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.processes import Identity, free_port, read_pid
+from deploy.settings import Machine
+from deploy.system import System
+from shared.events.catalog import SERVICES
+from tests.support import servers
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    ports = {f"GUANXI_{name}_PORT": str(free_port()) for name in ("KAFKA", "STORE", *map(str.upper, SERVICES))}
+    data = tmp_path_factory.mktemp("running") / "data"
+    return {**os.environ, **ports, "GUANXI_DATA_DIR": str(data), "GUANXI_LAYER": "local", "NO_COLOR": "1"}
+
+
+@pytest.fixture(scope="module")
+def running(environ: dict[str, str]) -> Iterator[System]:
+    system = System(Machine.from_environment(environ, Path("/nonexistent")), print)
+    try:
+        missing = servers.reason_missing(lambda: system.up() and None)
+        if missing and not os.environ.get(servers.REQUIRED):
+            pytest.skip(f"skipped, because {missing}")
+        assert missing is None
+        yield system
+    finally:
+        system.down()
+
+
+def test_every_service_is_ready_and_says_so(running: System, environ: Mapping[str, str]) -> None:
+    shown = guanxi(environ, "status", "--json")
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout)
+    assert {s["service"]: (s["ready"], s["parked"], s["dead_letters"]) for s in found["services"]} == dict.fromkeys(
+        SERVICES, (True, 0, 0)
+    )
+
+
+def test_a_killed_service_comes_back_on_its_port(running: System) -> None:
+    before = _state(running, "feedback")
+    os.kill(before["pid"], signal.SIGKILL)
+    until(lambda: _state(running, "feedback")["pid"] not in (None, before["pid"]))
+    running.wait_ready()
+    after = _state(running, "feedback")
+    assert (after["port"], after["restarts"]) == (before["port"], before["restarts"] + 1)
+    assert httpx.get(running.url("feedback") + "/health/live", timeout=5).status_code == 200
+
+
+def test_a_second_process_of_a_service_takes_another_port_and_leaves_again(
+    running: System, environ: Mapping[str, str]
+) -> None:
+    assert guanxi(environ, "scale", "segmentation", "2").returncode == 0
+    states = [state for state in running.states() if state.service == "segmentation"]
+    assert len({state.port for state in states}) == 2
+    assert guanxi(environ, "scale", "segmentation", "1").returncode == 0
+    assert [s.number for s in running.states() if s.service == "segmentation"] == [1]
+
+
+def test_up_where_it_runs_changes_nothing(running: System, environ: Mapping[str, str]) -> None:
+    before = {state.pid for state in running.states()}
+    assert guanxi(environ, "up").returncode == 0
+    assert {state.pid for state in running.states()} == before
+
+
+def test_a_killed_supervisor_is_replaced_and_no_service_runs_twice(running: System, environ: Mapping[str, str]) -> None:
+    supervisor = read_pid(running.plan.home / "supervisor.pid")
+    assert supervisor is not None
+    orphans = running.plan.left_behind()
+    supervisor.send(signal.SIGKILL)
+    until(lambda: not supervisor.alive())
+    assert guanxi(environ, "up").returncode == 0
+    assert len(running.states()) == len(SERVICES)
+    assert not any(orphan.alive() for orphan in orphans)
+
+
+def test_down_leaves_no_process_and_keeps_the_data(running: System, environ: Mapping[str, str]) -> None:
+    pids = _all_processes(running)
+    assert len(pids) == len(SERVICES) + 3
+    assert guanxi(environ, "down").returncode == 0
+    assert [found for found in pids if found.alive()] == []
+    assert running.installation.operator_key() is not None
+    assert guanxi(environ, "status").returncode == 1
+
+
+def test_ctrl_c_while_starting_stops_what_was_started(running: System, environ: Mapping[str, str]) -> None:
+    """Runs after `down`: the same copy is started again and interrupted half-way."""
+    starting = subprocess.Popen(
+        [sys.executable, "-m", "deploy", "up"], cwd=ROOT, env=dict(environ), stderr=subprocess.PIPE
+    )
+    kafka = running.machine.data_dir / "kafka" / "kafka.pid"
+    until(lambda: (found := read_pid(kafka)) is not None and found.alive())
+    starting.send_signal(signal.SIGINT)
+    _, said = starting.communicate(timeout=90)
+    assert starting.returncode == 1, said
+    assert _all_processes(running) == []
+
+
+def guanxi(environ: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    argv = [sys.executable, "-m", "deploy", *arguments]
+    return subprocess.run(
+        argv, cwd=ROOT, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.05)
+
+
+def _state(running: System, service: str) -> dict[str, Any]:
+    found = next(state for state in running.states() if state.service == service)
+    return {"pid": found.pid, "port": found.port, "restarts": found.restarts}
+
+
+def _all_processes(running: System) -> list[Identity]:
+    found = [read_pid(path) for path in running.machine.data_dir.glob("*/*.pid")]
+    return [identity for identity in found if identity is not None and identity.alive()]
