@@ -85,7 +85,7 @@ def _segments(customer: Customer, domain: SegmentationDomain, at: Instant) -> An
     because = domain.because(state, at)
     memberships = {
         name: {"value": value, "since": to_rfc3339(since), "because": because.get(name)}
-        for name, (value, since) in state.segments.items()
+        for name, (value, since, _) in state.segments.items()
     }
     return {
         "customer_id": state.customer_id,
@@ -106,7 +106,7 @@ def _moves(at: Instant, moves: dict[str, tuple[str | None, str | None]]) -> Answ
 
 def _member(customer: Customer, dimension: str) -> Answer:
     """`since` None: the customer left the segment while the page was read."""
-    _, since = customer.state.segments.get(dimension, (None, None))
+    _, since, _ = customer.state.segments.get(dimension, (None, None, None))
     return {"customer_id": customer.state.customer_id, "since": None if since is None else to_rfc3339(since)}
 
 

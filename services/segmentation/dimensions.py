@@ -5,7 +5,7 @@ from operator import eq, ge, gt, le, lt
 from typing import Any, Protocol
 
 from services.segmentation.facts import FOREVER, Moment
-from services.segmentation.metrics import Compare, Metric, Number, Since
+from services.segmentation.metrics import Compare, Metric, Number, Score, Since, Total
 from shared.clock import Instant
 
 COMPARISONS: dict[str, Compare] = {">=": ge, "<=": le, ">": gt, "<": lt, "=": eq}
@@ -16,6 +16,8 @@ Holds = Callable[[Moment], bool]
 
 class Condition(Protocol):
     text: str
+    searches: bool
+    """Looking ahead goes step by step instead of straight to the instant."""
 
     @property
     def holds(self) -> Holds: ...
@@ -35,6 +37,7 @@ class Against:
 
     def __init__(self, text: str, metric: Metric, compare: Compare, bound: Number, times: Metric | None = None) -> None:
         self.text, self.metric, self.times = text, metric, times
+        self.searches = isinstance(metric, Score | Total)
         self._compare, self._bound = compare, bound
         self.holds: Holds = _against(metric, compare, bound) if times is None else self._holds
 
@@ -71,6 +74,7 @@ class Is:
 
     def __init__(self, text: str, dimension: "Dimension", value: str) -> None:
         self.text, self.dimension, self.value = text, dimension, value
+        self.searches = dimension.searches
 
     def holds(self, moment: Moment) -> bool:
         index: int = moment.value(self.dimension)
@@ -119,6 +123,7 @@ class Dimension:
     def __init__(self, name: str, cases: Sequence[Case], otherwise: str) -> None:
         self.name, self.cases = name, tuple(cases)
         self.values = (*(case.value for case in cases), otherwise)
+        self.searches = any(c.searches for case in cases for c in case.conditions)
         self._tests = tuple(case.holds for case in cases)
         self._openers = {
             falling: [[c for c in self.cases[:index] if c.may_open(falling)] for index in range(len(self.values))]

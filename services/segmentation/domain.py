@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.segmentation.dimensions import Against, Dimension
 from services.segmentation.facts import FOREVER, Facts, Moment
 from services.segmentation.orders import Book, book_of, with_purchase, with_refund
 from services.segmentation.program import Program
@@ -20,6 +19,7 @@ from shared.events.envelope import Event
 from shared.events.segments import SegmentsChanged
 from shared.processing.domain import Decision
 
+Segments = dict[str, tuple[str, Instant, Instant | None]]
 Changes = dict[str, tuple[str | None, str | None]]
 OBJECTION = "objection to profiling"
 
@@ -35,8 +35,10 @@ class SegmentationDomain:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._dimensions = program.dimensions
-        # Those that are cheap to look ahead first: what they find shortens the search of the others.
-        self._ahead = sorted((dimension for dimension, _ in program.dimensions), key=_cost)
+        # The search of those that rest on scores goes step by step: what the others find first shortens it.
+        self._ahead = [d for d, _ in program.dimensions if not d.searches] + [
+            d for d, _ in program.dimensions if d.searches
+        ]
         self._version = program.rules.version
         self._limits = program.rules.limits
 
@@ -56,13 +58,13 @@ class SegmentationDomain:
         return Decision(state) if state.segments else self._evaluated(state, book_of(state), at)
 
     def on_time(self, state: CustomerState, at: Instant) -> Decision[CustomerState]:
-        return self._evaluated(state, book_of(state), at)
+        return self._evaluated(state, book_of(state), at, only_due=True)
 
     def wake_at(self, state: CustomerState) -> Instant | None:
         return state.next_at
 
     def view(self, state: CustomerState) -> Mapping[str, Any]:
-        return {"memberships": {name: value for name, (value, _) in state.segments.items()}}
+        return {"memberships": {name: value for name, (value, _, _) in state.segments.items()}}
 
     def because(self, state: CustomerState, at: Instant) -> dict[str, dict[str, Any]]:
         """Per dimension, why its value is what it is at `at`: values, thresholds and the events that count."""
@@ -80,62 +82,70 @@ class SegmentationDomain:
         assert isinstance(data, PurchaseRefunded)  # noqa: S101 - the only other event that is booked
         return with_refund(book_of(state), rates, limit, time, event.id, data.order_id, data.amount)
 
-    def _evaluated(self, state: CustomerState, book: Book, at: Instant) -> Decision[CustomerState]:
-        update: dict[str, Any] = book._asdict()
+    def _evaluated(
+        self, state: CustomerState, book: Book, at: Instant, only_due: bool = False
+    ) -> Decision[CustomerState]:
+        """`only_due`: nothing but time has passed, so that what surely still holds is not worked out again."""
+        update: dict[str, Any] = {"orders": book.orders, "refunds": book.refunds, "folded": book.folded}
         if state.objected:
             return Decision(state.model_copy(update=update))
-        moment, segments, changes = Moment(Facts(book), at), state.segments, []
+        moment, segments, changes = Moment(Facts(book), at), dict(state.segments), []
+        due = _due(segments, at) if only_due else None
         for dimension, reasons in self._dimensions:
-            value, had = dimension.values[moment.value(dimension)], segments.get(dimension.name)
-            if had is None or had[0] != value:
-                before, since = had or (None, None)
-                because = reasons.because(moment, before, since)
-                changes.append({"dimension": dimension.name, "from": before, "to": value, "because": because})
-        update["next_at"] = self._next_at(moment)
+            name = dimension.name
+            if due is None or name in due:
+                value, had = dimension.values[moment.value(dimension)], segments.get(name)
+                if had is None or had[0] != value:
+                    before, since = (None, None) if had is None else had[:2]
+                    because = reasons.because(moment, before, since)
+                    changes.append({"dimension": name, "from": before, "to": value, "because": because})
+                    segments[name] = (value, at, None)
+        update["next_at"] = self._look_ahead(segments, due, moment)
+        update["segments"] = segments
         if not changes:
             return Decision(state.model_copy(update=update))
-        segments = segments | {change["dimension"]: (change["to"], at) for change in changes}
-        return self._changed(state, at, segments, changes, update)
+        return self._changed(state, at, changes, update)
 
-    def _next_at(self, moment: Moment) -> Instant | None:
+    def _look_ahead(self, segments: Segments, due: set[str] | None, moment: Moment) -> Instant | None:
+        """Notes in `segments` up to when each dimension surely stays; the soonest of these."""
         soonest = FOREVER
         for dimension in self._ahead:
-            soonest = dimension.next_change(moment, soonest)
+            value, since, until = segments[dimension.name]
+            if due is None or dimension.name in due:
+                found = dimension.next_change(moment, soonest if dimension.searches else FOREVER)
+                until = None if found == FOREVER else found
+                segments[dimension.name] = (value, since, until)
+            if until is not None and until < soonest:
+                soonest = until
         return None if soonest == FOREVER else soonest
 
     def _objected(self, state: CustomerState, event_id: str, at: Instant) -> Decision[CustomerState]:
-        update = {"objected": True, "next_at": None}
+        update: dict[str, Any] = {"objected": True, "next_at": None, "segments": {}}
         because = {"events": (event_id,), "rule": OBJECTION}
         changes = [
             {"dimension": name, "from": value, "to": None, "because": because}
-            for name, (value, _) in state.segments.items()
+            for name, (value, _, _) in state.segments.items()
         ]
         if not changes:
             return Decision(state.model_copy(update=update))
-        return self._changed(state, at, {}, changes, update)
+        return self._changed(state, at, changes, update)
 
     def _changed(
-        self,
-        state: CustomerState,
-        at: Instant,
-        segments: dict[str, tuple[str, Instant]],
-        changes: list[dict[str, Any]],
-        update: dict[str, Any],
+        self, state: CustomerState, at: Instant, changes: list[dict[str, Any]], update: dict[str, Any]
     ) -> Decision[CustomerState]:
-        moved: Changes = {change["dimension"]: (change["from"], change["to"]) for change in changes}
-        recent = (*state.recent, (at, moved))[-self._limits.history :] if self._limits.history else ()
+        if self._limits.history:
+            moved: Changes = {change["dimension"]: (change["from"], change["to"]) for change in changes}
+            update["recent"] = (*state.recent[1 - self._limits.history :], (at, moved))
         event = SegmentsChanged.model_validate(
             {
                 "customer_id": state.customer_id,
                 "changes": changes,
-                "memberships": {name: value for name, (value, _) in segments.items()},
+                "memberships": {name: segment[0] for name, segment in update["segments"].items()},
                 "rules_version": self._version,
             }
         )
-        return Decision(state.model_copy(update={**update, "segments": segments, "recent": recent}), (event,))
+        return Decision(state.model_copy(update=update), (event,))
 
 
-def _cost(dimension: Dimension) -> int:
-    """How many metrics its conditions rest on."""
-    conditions = [condition for case in dimension.cases for condition in case.conditions]
-    return sum(1 + len(condition.metric.parts) for condition in conditions if isinstance(condition, Against))
+def _due(segments: Segments, at: Instant) -> set[str]:
+    return {name for name, (_, _, until) in segments.items() if until is not None and until <= at}

@@ -328,4 +328,7 @@ class Total:
 
 def once(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     """Every id once, in the order of its first mention."""
+    groups = tuple(groups)
+    if len(groups) == 1:
+        return groups[0]
     return tuple(dict.fromkeys(chain.from_iterable(groups)))

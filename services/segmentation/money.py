@@ -22,6 +22,8 @@ class Rates:
 
     def __init__(self, base: str, table: Mapping[str, Sequence[tuple[Instant, Decimal]]]) -> None:
         self.base = base
+        self.first = {currency: rows[0][0] for currency, rows in table.items()} | {base: -(2**62)}
+        """Per currency the instant before which there is no rate."""
         self._starts = {currency: [start for start, _ in rows] for currency, rows in table.items()}
         self._rates = {currency: [rate for _, rate in rows] for currency, rows in table.items()}
 

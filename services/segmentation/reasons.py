@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.segmentation.dimensions import Against, Condition, Dimension, Is
-from services.segmentation.facts import Moment
+from services.segmentation.facts import FOREVER, Moment
 from services.segmentation.metrics import Metric, NetSpend, once
 from services.segmentation.money import add, subtract
 from shared.clock import Instant
@@ -19,6 +19,7 @@ class Reasons:
     def __init__(self, dimension: Dimension, shown: str | None = None, parts: Sequence[Metric] = ()) -> None:
         self._dimension, self._shown, self._parts = dimension, shown, tuple(parts)
         self.rules = tuple(_rule(dimension, index) for index in range(len(dimension.values)))
+        self._known: dict[tuple[tuple[Condition, ...], int], _Asked] = {}
         self._asked = tuple(_Asked(case.conditions) for case in dimension.cases)
 
     def because(self, moment: Moment, before: str | None, since: Instant | None) -> dict[str, Any]:
@@ -43,12 +44,19 @@ class Reasons:
         }
 
     def _lost(self, moment: Moment, index: int, before: str | None) -> "_Asked | None":
-        values, cases = self._dimension.values, self._dimension.cases
-        old = values.index(before) if before in values else index
+        """None where a case above the old one decided, or there was none."""
+        old = self._dimension.values.index(before) if before in self._dimension.values else index
         if old >= index:
             return None
-        lost = [condition for condition in cases[old].conditions if not condition.holds(moment)]
-        return _Asked((*lost, *cases[min(index, len(cases) - 1)].conditions))
+        conditions = self._dimension.cases[old].conditions
+        if len(conditions) > 1:
+            conditions = tuple(condition for condition in conditions if not condition.holds(moment))
+        key = (conditions, index)
+        if key not in self._known:
+            self._known[key] = _Asked(
+                (*conditions, *self._dimension.cases[min(index, len(self._asked) - 1)].conditions)
+            )
+        return self._known[key]
 
 
 class _Asked:
@@ -56,6 +64,10 @@ class _Asked:
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self._conditions = tuple(conditions)
+        against = [condition for condition in conditions if isinstance(condition, Against)]
+        own = [metric for c in against for metric in (c.metric, c.times) if metric is not None]
+        self._own = tuple(dict.fromkeys(own))
+        self._others = tuple(condition.dimension for condition in conditions if isinstance(condition, Is))
 
     def values(self, moment: Moment) -> Values:
         values: Values = {}
@@ -66,29 +78,25 @@ class _Asked:
                 _explain(values, condition, moment)
         return values
 
-    def metrics(self, moment: Moment) -> dict[Metric, None]:
-        metrics: dict[Metric, None] = {}
-        for condition in self._conditions:
-            if isinstance(condition, Is):
-                metrics.update(_deciding(condition.dimension, moment).metrics(moment))
-            elif isinstance(condition, Against):
-                metrics[condition.metric] = None
-                if condition.times is not None:
-                    metrics[condition.times] = None
-        return metrics
+    def metrics(self, moment: Moment) -> tuple[Metric, ...]:
+        if not self._others:
+            return self._own
+        others = [metric for other in self._others for metric in _deciding(other, moment).metrics(moment)]
+        return tuple(dict.fromkeys((*self._own, *others)))
 
 
 def remarks(spend: NetSpend, moment: Moment) -> dict[str, dict[str, str]]:
     """Per currency: what has no rate and is left out of the money, and refunds beyond what was bought."""
     found: dict[str, dict[str, str]] = {}
-    rate = spend.rates.rate
+    first, after = spend.rates.first, -FOREVER if spend.within is None else moment.at - spend.within
     for time, _, _, parts, _ in moment.facts.recorded:
-        if spend.within is None or time > moment.at - spend.within:
-            for currency, bought, back in parts:
-                if back != "0" and (net := subtract(Decimal(bought), Decimal(back))) < 0:
+        for currency, bought, back in parts:
+            if (back != "0" or first.get(currency, FOREVER) > time) and time > after:
+                net = subtract(Decimal(bought), Decimal(back))
+                if net < 0:
                     _tally(found, "refunded_beyond", currency, -net)
-                elif rate(currency, time) is None:
-                    _tally(found, "unconverted", currency, subtract(Decimal(bought), Decimal(back)))
+                elif first.get(currency, FOREVER) > time:
+                    _tally(found, "unconverted", currency, net)
     return found
 
 

@@ -20,7 +20,8 @@ Change = tuple[Instant, dict[str, tuple[str | None, str | None]]]
 
 
 class CustomerState(Model):
-    """Orders and refunds are sorted by (time, event ids). `segments`: per dimension its value and since when.
+    """Orders and refunds are sorted by (time, event ids). `segments`: per dimension its value, since when, and up to when
+    time alone surely leaves it (None: for ever); `next_at` is the soonest of these.
 
     Plain tuples and text, because this is written as JSON with every batch and read back faster than nested models.
     """
@@ -29,7 +30,7 @@ class CustomerState(Model):
     orders: tuple[Order, ...] = ()
     refunds: tuple[Refund, ...] = ()
     folded: Folded | None = None
-    segments: dict[str, tuple[str, Instant]] = {}
+    segments: dict[str, tuple[str, Instant, Instant | None]] = {}
     recent: tuple[Change, ...] = ()
     objected: bool = False
     next_at: Instant | None = None
