@@ -173,17 +173,21 @@ def sweep() -> None:
         owner = processes.read_pid(room / "owner.pid")
         if owner is None or owner.alive():
             continue
-        for name in ("kafka", "store"):
-            left = processes.read_pid(room / name / f"{name}.pid")
-            if left is not None:
-                processes.stop(left, 5)
+        for left in _living(room):
+            processes.stop(left, 5)
         shutil.rmtree(room, ignore_errors=True)
 
 
 def remove_room() -> None:
-    """The data of this run; only after everything in it was stopped."""
+    """The data of this run's servers that were stopped; others may still be in use."""
     for room in _rooms().glob(f"run-{os.getpid()}-*"):
-        shutil.rmtree(room, ignore_errors=True)
+        if not _living(room):
+            shutil.rmtree(room, ignore_errors=True)
+
+
+def _living(room: Path) -> list[processes.Identity]:
+    found = [processes.read_pid(path) for path in room.glob("*/*.pid")]
+    return [identity for identity in found if identity is not None and identity.alive()]
 
 
 def _rooms() -> Path:

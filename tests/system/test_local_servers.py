@@ -1,6 +1,7 @@
 """The local Kafka and the local store: they start anywhere, keep what they acknowledged, and leave nothing behind."""
 
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pymongo import MongoClient
 
 from deploy.cache import Cache
 from deploy.kafka import LocalKafka
-from deploy.processes import StartError, free_port
+from deploy.processes import Daemon, Identity, StartError, free_port, write_pid
 from deploy.settings import Machine
 from deploy.store import LocalStore
 from tests.support import servers
@@ -144,3 +145,22 @@ def _read_one(bootstrap: str, topic: str) -> bytes | None:
         return message.value()
     finally:
         consumer.close()
+
+
+def test_the_data_of_a_server_that_still_runs_is_not_removed(kafka: str) -> None:
+    servers.remove_room()
+    topic = f"still-here-{uuid.uuid4()}"
+    _make_topic(kafka, topic)
+    _send(kafka, topic, b"x")
+    assert _read_one(kafka, topic) == b"x"
+
+
+def test_what_a_killed_run_left_behind_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    room = tmp_path / f"guanxi-tests-{os.getuid()}" / "run-1-x"
+    left = Daemon("kafka", room / "kafka", ("sleep", "60"), lambda: True)
+    left.start()
+    write_pid(room / "owner.pid", Identity(1, "never"))
+    servers.sweep()
+    assert left.identity is None
+    assert not room.exists()
