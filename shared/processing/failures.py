@@ -19,6 +19,12 @@ class FailureBudget:
         self._in_a_row = 0
         self._window: deque[bool] = deque(maxlen=WINDOW)
 
+    def copied(self) -> "FailureBudget":
+        """For an attempt that may have to be redone: what fails in both must not count twice."""
+        copy = FailureBudget()
+        copy._in_a_row, copy._window = self._in_a_row, self._window.copy()
+        return copy
+
     def count(self, failed: bool) -> None:
         """FatalError when more than 20 in a row or 5 % of the last 1,000 failed."""
         self._in_a_row = self._in_a_row + 1 if failed else 0

@@ -180,11 +180,13 @@ class Worker:
         fired: dict[str, None] = {}
         for _ in self._ports.retry.attempts("saving customers"):
             times = {number: owned.time.copy() for number, owned in self.owned.items()}
-            outcome, touched = await self._attempt(arrivals, times, fired)
+            budget = self._budget.copied()
+            outcome, touched = await self._attempt(arrivals, times, fired, budget)
             if await self._saved(outcome):
                 break
             self._cache.discard([*touched, *(document.id for document in outcome.documents)])
             self._ports.metrics.count("conflicts")
+        self._budget = budget
         for number, time in times.items():
             self.owned[number].take_time(time)
         self.ownership.keep(outcome, touched)
@@ -194,11 +196,11 @@ class Worker:
         self._count(outcome, arrivals, len(fired))
 
     async def _attempt(
-        self, arrivals: list[Arrival], times: dict[int, PartitionTime], fired: dict[str, None]
+        self, arrivals: list[Arrival], times: dict[int, PartitionTime], fired: dict[str, None], budget: FailureBudget
     ) -> tuple[Outcome, dict[str, Loaded]]:
         """`fired` collects the customers whose timers left the heaps, so that a redo fires them again."""
         loaded = await self._load(arrival.customer_id for arrival in arrivals if arrival.customer_id is not None)
-        batch = Batch(self._domain, loaded, self.ownership.covered, self._budget)
+        batch = Batch(self._domain, loaded, self.ownership.covered, budget)
         waiting = await waiting_records(arrivals, loaded, self._domain.service, self._read_one)
         batch.apply(arrivals, times, waiting)
         fired |= dict.fromkeys(await self._due(times))

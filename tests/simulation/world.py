@@ -28,6 +28,8 @@ from tests.simulation.process import Crashed, FaultyReader, FaultyScanner, Fault
 from tests.support.happenings import START
 
 _NUMBER = re.compile(rb'"sequence":"([0-9]+)"')
+PATIENCE = 6
+"""How many spans of quiet a world is given to come to rest."""
 SESSION = 0.8
 """Seconds after which the group gives up on a dead member."""
 
@@ -50,6 +52,7 @@ class Plan:
     calm_after: float = 12.0
     churn: tuple[tuple[float, str], ...] = ()
     lasts: float = 8.0
+    quiet: float = 3.0
 
 
 class World:
@@ -63,6 +66,7 @@ class World:
         self.metrics = {service: engine_metrics(CollectorRegistry()) for service in self.domains}
         self.stopped: list[str] = []
         self.too_early: list[str] = []
+        self.still_growing: dict[str, tuple[int, int]] = {}
         self.workers: dict[str, Worker] = {}
         self._incarnations = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -103,11 +107,15 @@ class World:
         await asyncio.sleep(0.5)
 
     async def _rest(self) -> None:
-        """Timers, ticks and rechecks have had their time."""
+        """Timers, ticks and rechecks have had their time, and small batches theirs to catch up."""
         await asyncio.sleep(self.plan.lasts)
-        before, self.ends_before = self._ends(), None
-        await asyncio.sleep(3.0)
-        self.still_growing = {name: (before[name], end) for name, end in self._ends().items() if end != before[name]}
+        for _ in range(PATIENCE):
+            before = self._ends()
+            await asyncio.sleep(self.plan.quiet)
+            grown = {name: (before[name], end) for name, end in self._ends().items() if end != before[name]}
+            self.still_growing = grown
+            if not grown:
+                return
 
     def _ends(self) -> dict[str, int]:
         places = [TopicPartition(topic.name, n) for topic in TOPICS for n in range(self.plan.partitions)]
@@ -162,7 +170,7 @@ class World:
                 worker.stop()
 
     async def _keep_alive(self, service: str) -> None:
-        while not self._ending and await self._live(service):
+        while not self._ending and await self._live(service):  # noqa: ASYNC110 - a supervisor's pause
             await asyncio.sleep(0.2 + self.nature.chance.random())
 
     async def _live(self, service: str, visitor: bool = False) -> bool:

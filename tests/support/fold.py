@@ -127,27 +127,39 @@ class Fold:
             if not person.erased:
                 self._park(person, record, until)
             return None
-        identity = (event.source, event.id)
+        if self._known(person, event):
+            return
+        gap = event.number is not None and event.number != person.applied.get(event.source, 0) + 1
+        if gap and not person.erased:
+            self._park(person, record, until)
+        elif self._told(person, record, event):
+            self._remember(person, event)
+        else:
+            self._park(person, record, until)
+
+    def _known(self, person: Person, event: Event) -> bool:
         if event.number is not None:
-            if event.number <= person.applied.get(event.source, 0):
-                return None
-            if event.number != person.applied.get(event.source, 0) + 1 and not person.erased:
-                return self._park(person, record, until)
-        elif identity in person.known:
-            return None
-        if not person.erased and not isinstance(event.data, CustomerResumeRequested):
-            try:
-                self._decide(person, record, event)
-            except Exception:
-                if not isinstance(event.data, CustomerErased):
-                    return self._park(person, record, until)
-        elif not person.erased:
-            person.mark = mark_of(event)
+            return event.number <= person.applied.get(event.source, 0)
+        return (event.source, event.id) in person.known
+
+    def _remember(self, person: Person, event: Event) -> None:
         if event.number is not None:
             person.applied[event.source] = event.number
         else:
-            person.known.add(identity)
-        return None
+            person.known.add((event.source, event.id))
+
+    def _told(self, person: Person, record: Record, event: Event) -> bool:
+        """False: the domain raised."""
+        if person.erased:
+            return True
+        if isinstance(event.data, CustomerResumeRequested):
+            person.mark = mark_of(event)
+            return True
+        try:
+            self._decide(person, record, event)
+        except Exception:
+            return isinstance(event.data, CustomerErased)
+        return True
 
     def _decide(self, person: Person, record: Record, event: Event) -> None:
         at = max(person.at, logical(event, record))

@@ -1,15 +1,19 @@
 """The engine on one small service: numbers, timers, parking, erasure, dead letters, takeovers."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from shared.clock import DAY, HOUR, MINUTE, to_rfc3339
 from shared.events.catalog import CUSTOMERS, FEEDBACK, SEGMENTS
 from shared.events.codec import HEADERS
+from shared.processing.document import Document
+from shared.processing.memory_store import MemoryStore
 from shared.processing.partition_time import PartitionTime
-from shared.processing.ports import FatalError
-from shared.processing.records import Message, TopicPartition
+from shared.processing.ports import FatalError, Timer, TransientError
+from shared.processing.records import Committed, Message, TopicPartition
+from shared.processing.timers import Timers
 from tests.support.example_domains import CASE_DEADLINE, WINDOW, Cases, Counts, Tasks
 from tests.support.happenings import START, customer, envelope, happened, of_time, poison, purchase, resume, tick
 from tests.support.small_world import SmallWorld, settle
@@ -159,6 +163,90 @@ async def test_a_bad_deploy_stops_before_it_parks_everybody() -> None:
         await settle(worker)
 
     assert world.documents() == {}
+
+
+async def test_a_store_that_fails_for_a_while_does_not_look_like_a_bad_deploy() -> None:
+    """One poisoned record tried thirty times is one failure."""
+    world = SmallWorld(Counts(), partitions=1)
+    world.append(poison(ALICE, "p", START), tick(0, START + 1))
+    world.store = store = Refusing(30)
+
+    worker = await world.worker(store=store)
+    await settle(worker)
+
+    assert (await world.document(ALICE)).parked is not None
+
+
+class Refusing(MemoryStore):
+    """Fails the first `times` writes."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    async def save(self, documents: Sequence[Document]) -> bool:
+        self.times -= 1
+        if self.times >= 0:
+            raise TransientError("away")
+        return await super().save(documents)
+
+
+async def test_time_that_a_vanished_timer_held_back_is_said_in_the_end() -> None:
+    """A timer in the heap that the store no longer knows holds back what is said; nothing else will come to correct it."""
+    world = SmallWorld(Counts(), partitions=1)
+    world.append(tick(0, START))
+    worker = await world.worker()
+    await settle(worker)
+    worker.owned[0].timers.arm(Timer(START + 1, ALICE), None)
+    worker.owned[0].timers.arm(Timer(START + 2, BOB), None)
+    worker._limit = 1
+    world.append(tick(0, START + 10))
+    await worker.step()
+    worker.owned[0].timers = Timers()
+
+    await settle(worker)
+
+    assert json.loads(world.records(world.output)[-1].value or b"")["recordedtime"] == to_rfc3339(START + 10)
+
+
+async def test_a_timer_of_a_customer_whose_bracket_has_yet_to_begin_again_waits_for_it() -> None:
+    """A commit was lost: the records come again from before the bracket, the documents are already inside it."""
+    world = SmallWorld(Counts(), partitions=1)
+    old = START - 100 * DAY
+    world.append(
+        tick(0, START),
+        of_time("history.began", 0, START, import_id="x"),
+        purchase(ALICE, "h1", old, mark="history"),
+    )
+    await world.drain()
+    before = await world.document(ALICE)
+    group = world.log.group("guanxi.segmentation")
+    group.offsets[TopicPartition(CUSTOMERS.name, 0)] = Committed(0)
+    worker = await world.worker(batch_size=1)
+    await settle(worker)
+    assert (await world.document(ALICE)).history == before.history == 1
+    assert len(world.said(ALICE)) >= 1
+    assert {e["type"] for e in world.said(ALICE)} == {"guanxi.segments.changed.v1"}
+    assert {int(e["sequence"]) for e in world.said(ALICE)} == {1}
+
+    world.append(tick(0, old + WINDOW, mark="history"))
+    await settle(worker)
+
+    assert [(e["time"], e.get("history")) for e in world.said(ALICE)][-1] == (to_rfc3339(old + WINDOW), True)
+
+
+async def test_an_idle_system_asks_for_no_ticks() -> None:
+    """Marks of time alone wait for the next record: were a tick asked for, our neighbours' marks about it would ask again."""
+    world = SmallWorld(Tasks(), partitions=1)
+    world.clock = START + MINUTE
+    for topic in (CUSTOMERS, SEGMENTS, FEEDBACK):
+        world.log.append(Message(topic.name, None, tick(0, START).value, HEADERS, 0))
+    worker = await world.worker(asks=True)
+    for _ in range(50):
+        world.clock += 100
+        await worker.step()
+
+    assert world.records("guanxi.wakeups.v1") == []
 
 
 async def test_several_inputs_are_merged_by_their_times_whoever_came_first() -> None:
