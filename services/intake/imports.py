@@ -44,7 +44,10 @@ class Imports:
         self._turn = asyncio.Lock()
 
     async def begin(self, import_id: str, mode: Any, name: str) -> Import:
-        """The import under this id, new or begun before: what it already has is recognised row by row. Refusal (409) while another one writes history."""
+        """The import under this id, new or begun before: what it already has is recognised row by row.
+
+        Refusal (409) while another one writes history.
+        """
         new = Import(id=import_id, mode=mode, name=name, started_at=self._clock())
         found = await self._register.add(new)
         if found.mode != mode:

@@ -41,6 +41,7 @@ class Waiting:
 
     offer: Offer | Entry
     answer: asyncio.Future[Answer]
+    until: float
     attempts: int = 0
 
     def resolve(self, answer: Answer) -> None:
@@ -71,6 +72,7 @@ class Intake:
         self._owner = str(uuid4())
         self._number = 0
         self._waiting: deque[Waiting] = deque()
+        self._patient: deque[Waiting] = deque()
         self._open: dict[str, Waiting] = {}
         self._work = asyncio.Event()
         self._unsure = True
@@ -85,14 +87,13 @@ class Intake:
             return [Unavailable("The buffers are full; send it again later.")] * len(offers)
         waiting = [self._enqueue(offer) for offer in offers]
         self._work.set()
-        answers = [w.answer for w in waiting]
-        await asyncio.wait(answers, timeout=self._patience)
-        late = Unavailable("Not acknowledged in time; it may yet be. Send it again with the same id.")
-        return [answer.result() if answer.done() else late for answer in answers]
+        return [await one.answer for one in waiting]
 
     def _enqueue(self, offer: Offer | Entry) -> Waiting:
         """The same id again while the first is under way shares its answer, or is refused at once."""
-        waiting = Waiting(offer, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(offer, loop.create_future(), loop.time() + self._patience)
+        self._patient.append(waiting)
         first = self._open.get(offer.claim) if offer.claim is not None else None
         if first is None:
             if offer.claim is not None:
@@ -111,6 +112,7 @@ class Intake:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._take_in())
             group.create_task(self._look_for_forsaken())
+            group.create_task(self._answer_late())
 
     async def drained(self) -> None:
         while self._waiting or self._open or self._followers:  # noqa: ASYNC110 - only at the end of the process
@@ -133,7 +135,11 @@ class Intake:
                 await asyncio.sleep(0.5)
 
     async def _tick(self) -> None:
+        """Waits for the batch before to be acknowledged: meanwhile more come, and many share one write and one send."""
+        await self._publisher.idle.wait()
         taken = self._next()
+        if not taken:
+            return
         try:
             again = await self._take(taken)
         except TransientError:
@@ -154,8 +160,10 @@ class Intake:
         taken: list[Waiting] = []
         size = 0
         while self._waiting and len(taken) < TOGETHER and size < LARGEST:
-            taken.append(self._waiting.popleft())
-            size += taken[-1].offer.size
+            one = self._waiting.popleft()
+            if not one.answer.done():
+                taken.append(one)
+                size += one.offer.size
         return taken
 
     async def _take(self, taken: list[Waiting]) -> list[Waiting]:
@@ -196,6 +204,8 @@ class Intake:
         live = verdict.live(batch)
         for index in live:
             entry = batch.entries[index]
+            if entry.guard is not None and entry.guard.release:
+                self._known.forget(entry.customer_id)
             if entry.guard is not None and entry.guard.destroy:
                 await self._vault.destroy(entry.customer_id)
                 self._known.forget(entry.customer_id)
@@ -255,6 +265,15 @@ class Intake:
                 continue
             await self._admit(batch)
             log.info("sending again what was not acknowledged", extra={"records": len(batch.entries)})
+
+    async def _answer_late(self) -> None:
+        """One clock for all requests. What was not even claimed by then is not taken in behind its client's back."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(0.25)
+            while self._patient and (self._patient[0].answer.done() or self._patient[0].until <= loop.time()):
+                late = self._patient.popleft()
+                late.resolve(Unavailable("Not acknowledged in time; it may yet be. Send it again with the same id."))
 
     async def _look_for_forsaken(self) -> None:
         while True:

@@ -46,6 +46,8 @@ class Publisher:
         self._work = asyncio.Event()
         self._more_sent = asyncio.Event()
         self.jobs: dict[str, Job] = {}
+        self.idle = asyncio.Event()
+        self.idle.set()
         self.failing = False
         self.queued = 0
 
@@ -54,6 +56,7 @@ class Publisher:
         self.jobs[batch.id] = job
         self._queue.append(job)
         self.queued += job.size
+        self.idle.clear()
         self._work.set()
         return job
 
@@ -98,6 +101,8 @@ class Publisher:
             self._published(job.size)
             job.done.set_result(positions)
             self._sent.append((job, positions))
+        if not self._queue:
+            self.idle.set()
         self._more_sent.set()
 
     async def _write_down(self) -> None:

@@ -24,6 +24,7 @@ from shared.processing.kafka import KafkaConnection
 from shared.processing.kafka_writer import KafkaWriter
 from shared.processing.records import Message
 from shared.settings import Settings
+from tests.support import servers
 from tests.support.intake_process import IntakeProcess, events_of, records
 
 pytestmark = pytest.mark.real
@@ -447,6 +448,37 @@ async def test_killed_again_and_again_an_import_is_complete_and_nothing_is_twice
     registered = {e.subject for e in found if isinstance(e.data, CustomerRegistered)}
     assert len(registered) == 40
     assert {e.subject for e in purchases.values()} == registered
+
+
+async def test_what_was_taken_in_while_kafka_was_away_is_sent_when_it_is_back(
+    http: httpx.AsyncClient, settings: Settings, kafka_server: servers.Server
+) -> None:
+    """503 means unknown: the record is kept, sent once Kafka answers, and the retry gets the first answer."""
+    customer = somebody()
+    known = (await http.post("/v1/events", json=purchase(customer))).json()["customer_id"]
+    first, second = (purchase(customer, id=uuid4().hex) for _ in range(2))
+    kafka_server.pause()
+    try:
+        away = await http.post("/v1/events", json=first)
+    finally:
+        kafka_server.resume()
+    assert (away.status_code, away.headers["retry-after"]) == (503, "2")
+    answers = await asyncio.gather(*(until_accepted(http, event) for event in (first, second, first)))
+    assert answers[0] == answers[2]
+    logged = [event.id for event in await events_of(settings.kafka_bootstrap, {known})]
+    assert list(dict.fromkeys(logged))[2:] == [first["id"], second["id"]]
+
+
+async def until_accepted(http: httpx.AsyncClient, event: dict[str, Any]) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        response = await http.post("/v1/events", json=event)
+        if response.status_code == 202:
+            accepted: dict[str, Any] = response.json()
+            return accepted
+        assert response.status_code == 503
+        await asyncio.sleep(0.5)
+    raise AssertionError("never accepted")
 
 
 class Rerouted(httpx.AsyncClient):
