@@ -18,6 +18,7 @@ from tests.bench import naive, raw
 from tests.bench.stage import ROOT, Stage, all_topics, process, rate, sample, stage
 
 NAIVE_PREFIX = 5_000
+COPIES = 10
 QUIX_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 QUIX_GROUP = "bench.quix"
 QUIX_OUTPUT = "bench.quix.v1"
@@ -89,7 +90,7 @@ def report(name: str, found: dict[str, list[float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--copies", type=int, default=10)
+    parser.add_argument("--copies", type=int, default=COPIES)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = asyncio.run(measure(options.runs, options.copies))

@@ -44,6 +44,10 @@ class Change:
     appended: Instant
     received: float
 
+    @property
+    def by_timer(self) -> bool:
+        return self.causation.startswith("timer:")
+
 
 def settings(on: Stage, **more: str) -> Settings:
     return Settings.from_environment(on.environment(**more), NOWHERE)
@@ -106,9 +110,13 @@ def purchase(customer: str, event_id: str, time_: Instant, recorded: Instant) ->
 
 
 class Changes:
-    """Reads `guanxi.segments.v1` from its end at `start` on; marks of time are passed over."""
+    """Reads `guanxi.segments.v1` from its end on, as it is at entry; marks of time are passed over.
 
-    def __init__(self, bootstrap: str) -> None:
+    `of_timers`: only what a timer caused.
+    """
+
+    def __init__(self, bootstrap: str, *, of_timers: bool = False) -> None:
+        self._of_timers = of_timers
         self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, fetch_max_wait_ms=500)
         self.seen: list[Change] = []
 
@@ -138,7 +146,8 @@ class Changes:
         found = await self._consumer.getmany(timeout_ms=200)
         now = time.monotonic()
         for place, records in found.items():
-            self.seen += [_change(place.partition, r.value, r.timestamp, now) for r in records if r.key is not None]
+            read = [_change(place.partition, r.value, r.timestamp, now) for r in records if r.key is not None]
+            self.seen += [change for change in read if change.by_timer or not self._of_timers]
 
 
 def _change(partition: int, value: bytes, appended: Instant, received: float) -> Change:
