@@ -59,6 +59,8 @@ class Checker:
     def offer(self, document: Any, sender: Sender, stamp: Stamp) -> Offer:
         """Raises Refusal: 403 where the key may not send this type, 422 for content that is not as it must be."""
         limits.check(document)
+        if stamp.size * stamp.count > limits.LIMITS.event:
+            limits.check_size(document)
         kind = _type_of(document)
         _allow(kind, sender)
         try:

@@ -91,7 +91,8 @@ def differing(customer: Customer, wanted: Mapping[str, Any]) -> dict[str, c.Fiel
 
 
 def _comparable(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    """Nothing in a list is the same as no list."""
+    return (list(value) or None) if isinstance(value, tuple | list) else value
 
 
 def with_external(customer: Customer, added: tuple[dict[str, str], ...]) -> tuple[dict[str, str], ...]:

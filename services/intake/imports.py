@@ -132,7 +132,7 @@ class Imports:
         self, found: Import, documents: Sequence[Any], sender: Sender, size: int, rows: Rows
     ) -> Iterator[tuple[int, Offer]]:
         mark = None if found.mode == "live" else found.mode
-        stamp = Stamp(self._clock(), mark, size=size)
+        stamp = Stamp(self._clock(), mark, count=len(documents), size=size)
         for index, document in enumerate(documents):
             try:
                 offer = self._checker.offer(document, sender, stamp)

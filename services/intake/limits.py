@@ -1,5 +1,6 @@
 """How large, how deep and how strange a document may be before anybody looks at what it means."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +11,10 @@ from services.intake.refusal import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`body` in bytes, `text` in characters, `items` per list or object, `depth` in levels, `batch` in events per request."""
+    """`body` in bytes, `text` in characters, `items` per list or object, `depth` in levels, `batch` in events per request.
+
+    `event`: characters of one event, so that its record stays below what Kafka takes (1 MiB) in any script.
+    """
 
     body: int = 1 << 20
     import_body: int = 8 << 20
@@ -18,6 +22,7 @@ class Limits:
     text: int = 20_000
     items: int = 1_000
     depth: int = 8
+    event: int = 200_000
 
 
 LIMITS = Limits()
@@ -27,6 +32,12 @@ def check(document: Any, limits: Limits = LIMITS) -> None:
     """Raises Refusal (422) with the path of the first value that is too long, too deep or no text at all."""
     for path, reason in _faults(document, (), limits):
         raise Refusal.of_field(".".join(path) or "body", reason)
+
+
+def check_size(document: Any, limits: Limits = LIMITS) -> None:
+    """Raises Refusal (413). Only asked for documents of large bodies, because it writes the document out."""
+    if len(json.dumps(document, default=str, ensure_ascii=False)) > limits.event:
+        raise Refusal(413, "Too large", f"One event has at most {limits.event} characters.")
 
 
 def _faults(value: Any, path: tuple[str, ...], limits: Limits) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -251,6 +251,19 @@ def test_limits(document: Any) -> None:
     check({"a": ["x" * 20, {"b": Decimal("1.5")}]}, Limits(text=20, items=10, depth=3))
 
 
+def test_an_event_is_small_enough_for_kafka_whatever_its_neighbours_are() -> None:
+    large = {
+        **PURCHASE,
+        "type": "survey.answered",
+        "data": {"survey": "s", "answers": dict.fromkeys(map(str, range(11)), "文" * 19_000)},
+    }
+    size = 300_000
+    assert offer({**large, "data": {"survey": "s"}}, size=size).full == "guanxi.survey.answered.v1"
+    with pytest.raises(Refusal) as caught:
+        offer(large, size=size // 10, count=10)
+    assert caught.value.status == 413
+
+
 def test_an_accepted_event_is_read_as_it_was_meant() -> None:
     from services.intake.domain import envelope
 
