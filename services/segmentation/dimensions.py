@@ -5,7 +5,8 @@ from operator import eq, ge, gt, le, lt
 from typing import Any, Protocol
 
 from services.segmentation.facts import FOREVER, Moment
-from services.segmentation.metrics import Compare, Metric, Number, Score, Since, Total
+from services.segmentation.metrics import Compare, Metric, Number, Since
+from services.segmentation.scores import Score, Total
 from shared.clock import Instant
 
 COMPARISONS: dict[str, Compare] = {">=": ge, "<=": le, ">": gt, "<": lt, "=": eq}

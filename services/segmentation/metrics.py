@@ -21,7 +21,6 @@ from shared.clock import DAY, Instant
 
 Number = int | Decimal
 Compare = Callable[[Any, Any], bool]
-Step = tuple[Compare, Number, int]
 
 
 class Metric(Protocol):
@@ -231,99 +230,6 @@ class MedianGap:
 
     def expired(self, _moment: Moment, _since: Instant) -> tuple[str, ...]:
         return ()
-
-
-class Score:
-    """Points by the first step whose comparison holds for another metric."""
-
-    moves = True
-
-    def __init__(self, name: str, of: Metric, steps: Sequence[Step], otherwise: int) -> None:
-        self.name, self._of, self._steps, self._otherwise = name, of, tuple(steps), otherwise
-        self.parts: tuple[Metric, ...] = (of, *of.parts)
-        points = [points for _, _, points in steps] + [otherwise]
-        descends = points == sorted(points, reverse=True)
-        downwards = all(compare in (lt, le) for compare, _, _ in steps) and isinstance(of, Since)
-        upwards = all(compare in (ge, gt) for compare, _, _ in steps)
-        self._falls = {f: descends and (downwards or (upwards and of.falls(f))) for f in (False, True)}
-
-    def at(self, moment: Moment) -> int:
-        value = moment.value(self._of)
-        if value is not None:
-            for compare, bound, points in self._steps:
-                if compare(value, bound):
-                    return points
-        return self._otherwise
-
-    def falls(self, falling: bool) -> bool:
-        return self._falls[falling]
-
-    def step(self, moment: Moment) -> Instant:
-        value, of, soonest = moment.value(self._of), self._of, FOREVER
-        if value is None:
-            return FOREVER
-        falls = self._falls[moment.facts.falling]
-        for compare, bound, _ in self._steps:
-            holds = compare(value, bound)
-            if holds or not falls:
-                soonest = min(soonest, of.crossing(moment, compare, bound, soonest))
-            if holds:
-                break
-        return soonest
-
-    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
-        return crossing_by_steps(self, moment, compare, bound, before)
-
-    def shown(self, value: int) -> int:
-        return value
-
-    def events(self, moment: Moment) -> tuple[str, ...]:
-        return self._of.events(moment)
-
-    def expired(self, moment: Moment, since: Instant) -> tuple[str, ...]:
-        return self._of.expired(moment, since)
-
-
-class Total:
-    """The sum of scores."""
-
-    moves = True
-
-    def __init__(self, name: str, scores: Sequence[Score]) -> None:
-        self.name, self._scores = name, tuple(scores)
-        self.parts: tuple[Metric, ...] = tuple(dict.fromkeys(m for s in scores for m in (s, *s.parts)))
-
-    def at(self, moment: Moment) -> int:
-        return sum([moment.value(score) for score in self._scores])
-
-    def falls(self, falling: bool) -> bool:
-        return all(score.falls(falling) for score in self._scores)
-
-    def step(self, moment: Moment) -> Instant:
-        return min([score.step(moment) for score in self._scores])
-
-    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
-        """From step to step of any score; only the scores that step are worked out anew."""
-        now = compare(moment.value(self), bound)
-        points: list[int] = [moment.value(score) for score in self._scores]
-        steps = [score.step(moment) for score in self._scores]
-        while (soonest := min(steps)) < before:
-            moment = moment.later(soonest)
-            for index, score in enumerate(self._scores):
-                if steps[index] == soonest:
-                    points[index], steps[index] = moment.value(score), score.step(moment)
-            if compare(sum(points), bound) != now:
-                return soonest
-        return FOREVER
-
-    def shown(self, value: int) -> int:
-        return value
-
-    def events(self, moment: Moment) -> tuple[str, ...]:
-        return once([score.events(moment) for score in self._scores])
-
-    def expired(self, moment: Moment, since: Instant) -> tuple[str, ...]:
-        return once([score.expired(moment, since) for score in self._scores])
 
 
 def once(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from typing import Any
 
 from services.segmentation import rules as written
 from services.segmentation.dimensions import COMPARISONS, Against, Case, Condition, Dimension, Is
-from services.segmentation.metrics import Compare, Count, MedianGap, Metric, NetSpend, Number, Score, Since, Total
+from services.segmentation.metrics import Compare, Count, MedianGap, Metric, NetSpend, Number, Since
 from services.segmentation.money import Rates
 from services.segmentation.reasons import Reasons
 from services.segmentation.rules import Rules, RulesError
+from services.segmentation.scores import Score, Total
 from services.segmentation.spans import parse_span
 
 _SENTENCE = re.compile(
