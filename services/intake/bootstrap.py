@@ -21,6 +21,7 @@ from services.intake.metrics import intake_metrics
 from services.intake.neighbours import Neighbours
 from services.intake.processor import Intake
 from services.intake.publishing import Publisher
+from services.intake.pulse import Pulse
 from services.intake.registers import ImportRegister, KeyRegister, ReceiptRegister
 from services.intake.rules import load_rules
 from services.intake.store import IntakeStore
@@ -31,6 +32,7 @@ from shared.privacy import BlindIndex, Secrets, Vault
 from shared.processing.connections import Kafka
 from shared.processing.mongo import connect, database_of
 from shared.processing.ports import LogReader
+from shared.processing.records import TopicPartition
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.web.app import Readiness
@@ -53,11 +55,12 @@ class Parts:
     publisher: Publisher
     ticker: Ticker
     neighbours: Neighbours
+    pulse: Pulse
 
     async def run(self) -> None:
         """Until cancelled, or until something is beyond help (FatalError)."""
         async with asyncio.TaskGroup() as group:
-            for part in (self.publisher, self.intake, self.ticker, self.neighbours):
+            for part in (self.publisher, self.intake, self.ticker, self.neighbours, self.pulse):
                 group.create_task(part.run())
 
 
@@ -86,16 +89,19 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     checker = Checker(rules, BlindIndex(secrets.blind_index_pepper))
     receipts = ReceiptRegister(store.database)
     ticker = Ticker(writer, wall_clock, metrics.ticks.inc)
+    lag = kafka.lag()
+    first = TopicPartition(CUSTOMERS.name, 0)
+    pulse = Pulse({"the store": store.ping, "Kafka": lambda: lag.ends([first])})
     app = api.build(
         EventDoor(intake, checker, wall_clock, metrics.count),
         CustomerDesk(intake, checker, store, receipts, vault, wall_clock),
         Imports(ImportRegister(store.database), store, intake, checker, wall_clock),
         KeyRing(settings.keys_file),
-        lambda: _readiness(intake, publisher),
+        lambda: _readiness(intake, publisher, pulse),
         registry,
     )
     neighbours = Neighbours(make_reader, kafka.scanner(), ticker, receipts, wall_clock)
-    return Parts(app, intake, publisher, ticker, neighbours)
+    return Parts(app, intake, publisher, ticker, neighbours, pulse)
 
 
 async def ensure_store(settings: Settings) -> None:
@@ -107,11 +113,13 @@ async def ensure_store(settings: Settings) -> None:
         client.close()
 
 
-def _readiness(intake: Intake, publisher: Publisher) -> Readiness:
+def _readiness(intake: Intake, publisher: Publisher, pulse: Pulse) -> Readiness:
     if not intake.ready:
         return Readiness(False, "the store does not answer")
     if publisher.failing:
         return Readiness(False, "Kafka does not acknowledge")
+    if pulse.silent is not None:
+        return Readiness(False, f"{pulse.silent} does not answer")
     return Readiness(True, "accepting")
 
 

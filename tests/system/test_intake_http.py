@@ -460,6 +460,8 @@ async def test_what_was_taken_in_while_kafka_was_away_is_sent_when_it_is_back(
     kafka_server.pause()
     try:
         away = await http.post("/v1/events", json=first)
+        assert (await http.get("/health/ready")).status_code == 503
+        assert (await http.get("/health/live")).status_code == 200
     finally:
         kafka_server.resume()
     assert (away.status_code, away.headers["retry-after"]) == (503, "2")
