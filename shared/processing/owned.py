@@ -32,6 +32,8 @@ class Owned:
             self.time.restore(topic, at.metadata)
         self.merge = Merge(list(committed), self.time.inputs)
         self.timers = Timers()
+        self.timers_doubted = False
+        """A bracket began: the store may already know who follows it, so a worker looks again."""
         self.said: Instant = 0
         self.forced: tuple[Instant, int, int] = (self.time.now, -1, -1)
         self.impatient = 0
@@ -124,6 +126,7 @@ class Owned:
         found = await store.due(self.partition, -1, horizon)
         self.timers = Timers()
         self.timers.fill(found, horizon, self.time.bracket)
+        self.timers_doubted = False
 
     def arm(self, document: Document) -> None:
         if document.wake_at is not None:
@@ -135,11 +138,10 @@ class Owned:
         return self.timers.due(time.now, time.history_now if same else time.now, limit)
 
     def take_time(self, time: PartitionTime) -> None:
-        """The batch is saved: its time is ours, and a bracket that ended gives its timers back to the present. When one
-        begins, the timers are asked for again: after a redelivery the store may already know who follows it."""
+        """The batch is saved: its time is ours, and a bracket that ended gives its timers back to the present."""
         before, self.time = self.time.bracket, time
         if time.bracket is not None and time.bracket != before:
-            self.timers.horizon = -1
+            self.timers_doubted = True
         if before is not None and time.bracket != before:
             self.timers.close_bracket()
 

@@ -212,6 +212,8 @@ class Worker:
         found: list[str] = []
         for number, owned in self.owned.items():
             time = times[number]
+            if owned.timers_doubted:
+                await self._ports.retry("reading timers", partial(owned.look_again, self._ports.store))
             if time.now > owned.timers.horizon:
                 await self._ports.retry("reading timers", partial(owned.look_ahead, self._ports.store, time.now))
             found += owned.timers_due(time, self._limit - len(found))

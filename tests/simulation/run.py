@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 from shared.events import codec
-from tests.simulation.scenario import newer_purchase, plan_of
+from tests.simulation.aftermath import replayed, verified
+from tests.simulation.scenario import newer_purchase, plan_of, real_plan_of
 from tests.simulation.virtual_loop import run
 from tests.simulation.world import Plan, World
 from tests.support.checkers import check
@@ -39,18 +40,20 @@ async def _simulate(plan: Plan) -> Result:
     for topic, number in sorted((tp.topic, tp.partition) for tp in world.log._records):
         for record in world.records(topic, number):
             nature.note(f"{topic}:{number}:{record.offset} {record.timestamp} {record.value!r}")
-    return Result(plan.seed, tuple(check(world)), nature.trace(), nature.steps, nature.struck, tuple(nature.story))
+    problems = (*check(world), *await verified(world), *await replayed(world))
+    return Result(plan.seed, problems, nature.trace(), nature.steps, nature.struck, tuple(nature.story))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--until", type=int, help="all seeds up to this one")
+    parser.add_argument("--real", action="store_true", help="the services' own domains")
     parser.add_argument("--story", action="store_true", help="every port call and every record")
     arguments = parser.parse_args()
     failed = 0
     for seed in range(arguments.seed, (arguments.until or arguments.seed) + 1):
-        result = simulate(plan_of(seed))
+        result = simulate(real_plan_of(seed) if arguments.real else plan_of(seed))
         if arguments.story:
             print("\n".join(result.story))
         if result.problems or arguments.until is None:

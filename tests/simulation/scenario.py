@@ -2,10 +2,14 @@
 
 import random
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
-from shared.clock import SECOND
+from services.feedback import processor as feedback
+from services.followup import processor as followup
+from services.segmentation import processor as segmentation
+from shared.clock import DAY, SECOND, Instant
 from shared.events.catalog import CUSTOMERS
 from shared.processing.domain import Domain
 from shared.processing.records import Message
@@ -27,13 +31,31 @@ def _example(kind: type[ExampleDomain], mended: bool) -> ExampleDomain:
     return kind(mended, SECOND)
 
 
-def plan_of(seed: int, domains: tuple[Build, ...] | None = None) -> Plan:
+@cache
+def real() -> tuple[Build, ...]:
+    """The services' own domains, with the rules that are shipped. They have no mistake to be mended."""
+    config = Path(__file__).parents[2] / "deploy" / "config"
+    found = [module.build_domain(config) for module in (segmentation, followup, feedback)]
+    return tuple(partial(_as_it_is, domain) for domain in found)
+
+
+def _as_it_is(domain: Domain[Any], _mended: bool) -> Domain[Any]:
+    return domain
+
+
+def real_plan_of(seed: int) -> Plan:
+    """The same worlds at a hundred days a second."""
+    return plan_of(seed, real(), 100 * DAY // SECOND)
+
+
+def plan_of(seed: int, domains: tuple[Build, ...] | None = None, speed: int = 1) -> Plan:
     chance = random.Random(seed * 7919 + 1)
     share = chance.choice([0.0, 0.01, 0.03, 0.06])
     return Plan(
         seed=seed,
         domains=examples() if domains is None else domains,
-        happenings=happenings(chance),
+        happenings=happenings(chance, speed),
+        speed=speed,
         faults=Chance(random.Random(seed), share),
         partitions=chance.choice([2, 2, 3]),
         workers={service: chance.choice([1, 1, 2]) for service in SERVICES},
@@ -44,7 +66,7 @@ def plan_of(seed: int, domains: tuple[Build, ...] | None = None) -> Plan:
     )
 
 
-def happenings(chance: random.Random) -> tuple[tuple[float, Message], ...]:
+def happenings(chance: random.Random, speed: int = 1) -> tuple[tuple[float, Message], ...]:
     """40 to 60 records of 6 customers within 10 seconds, then what heals: everybody parked is asked to resume."""
     people = [customer(number) for number in range(6)]
     erased: set[str] = set()
@@ -52,24 +74,28 @@ def happenings(chance: random.Random) -> tuple[tuple[float, Message], ...]:
     for number in range(chance.randint(35, 50)):
         moment = round(chance.uniform(0.2, SPAN), 3)
         who = chance.choice(people)
-        message = one(chance, who, f"e{number}", moment)
+        message = one(chance, who, f"e{number}", moment, speed)
         found += [(moment, message)] * (2 if chance.random() < 0.05 else 1)
     if chance.random() < 0.5:
         who = chance.choice(people)
         erased.add(who)
-        found.append((6.0, happened(who, "customer.erased", "gone", START + 6 * SECOND, receipt_id="r")))
-    found += history(chance)
+        found.append((6.0, happened(who, "customer.erased", "gone", instant(6.0, speed), receipt_id="r")))
+    found += history(chance, speed)
     found += [
-        (SPAN + 1, resume(who, f"r-{service}-{who[-1]}", START + int((SPAN + 1) * SECOND), service))
+        (SPAN + 1, resume(who, f"r-{service}-{who[-1]}", instant(SPAN + 1, speed), service))
         for who in people
         for service in SERVICES
     ]
     return tuple(sorted(found, key=lambda pair: pair[0]))
 
 
-def one(chance: random.Random, who: str, name: str, moment: float) -> Message:
+def instant(moment: float, speed: int) -> Instant:
+    return START + int(moment * speed * SECOND)
+
+
+def one(chance: random.Random, who: str, name: str, moment: float, speed: int = 1) -> Message:
     """Recorded now, or a little before: two intakes' clocks and sends differ."""
-    at = START + int(moment * SECOND) - chance.choice([0, 0, 0, 50, 700])
+    at = instant(moment, speed) - chance.choice([0, 0, 0, 50, 700]) * speed
     match chance.choice(
         ["purchase"] * 4 + ["inquiry"] * 2 + ["complaint"] * 2 + ["contact", "resolve", "poison", "bad", "worse"]
     ):
@@ -100,18 +126,18 @@ def newer_purchase(old: dict[str, Any]) -> dict[str, Any]:
     return old | {"type": "guanxi.purchase.made.v1", "data": data}
 
 
-def history(chance: random.Random) -> list[tuple[float, Message]]:
+def history(chance: random.Random, speed: int = 1) -> list[tuple[float, Message]]:
     """In some worlds an import of old records runs in the middle, in a bracket, of a customer of its own and a known one."""
     if chance.random() < 0.6:
         return []
     began, ended = 3.0, 3.0 + chance.uniform(0.5, 4)
-    old = START - 1_000 * SECOND
+    old = START - 1_000 * SECOND * speed
     found = []
     for partition in range(2):
-        found.append((began, of_time("history.began", partition, START + 3 * SECOND, import_id="x")))
-        found.append((ended, of_time("history.ended", partition, START + int(ended * SECOND), import_id="x")))
+        found.append((began, of_time("history.began", partition, instant(began, speed), import_id="x")))
+        found.append((ended, of_time("history.ended", partition, instant(ended, speed), import_id="x")))
     for number in range(chance.randint(2, 8)):
-        old += chance.randint(0, 4_000)
+        old += chance.randint(0, 4_000) * speed
         who = customer(chance.choice([0, 7, 7, 8]))
         found.append((began + 0.02 * (number + 1), purchase(who, f"h{number}", old, mark="history")))
     return found

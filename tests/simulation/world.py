@@ -53,6 +53,8 @@ class Plan:
     churn: tuple[tuple[float, str], ...] = ()
     lasts: float = 8.0
     quiet: float = 3.0
+    speed: int = 1
+    """How much faster the world's clock runs than the loop's until the calm, so that months pass in seconds."""
 
 
 class World:
@@ -72,12 +74,37 @@ class World:
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = False
         for service in self.domains:
-            offsets = self.log.group(group_of(service)).offsets
-            for topic in inputs_of(service):
-                offsets.update({TopicPartition(topic.name, n): Committed(0) for n in range(plan.partitions)})
+            self._begin(service)
+
+    def _begin(self, service: str) -> None:
+        offsets = self.log.group(group_of(service)).offsets
+        for topic in inputs_of(service):
+            offsets.update({TopicPartition(topic.name, n): Committed(0) for n in range(self.plan.partitions)})
+
+    def output(self, service: str) -> str:
+        return OUTPUT[service].name
+
+    async def again(self) -> None:
+        """After the end: new workers, to whom everything is delivered from the beginning."""
+        self._ending = False
+        for service in self.domains:
+            self._begin(service)
+            self._start(self._keep_alive(service))
+        await asyncio.sleep(self.plan.lasts)
+        await self._end()
+
+    async def _end(self) -> None:
+        self._ending = True
+        for worker in self.workers.values():
+            worker.stop()
+        await asyncio.sleep(1.0)
 
     def clock(self) -> Instant:
-        return START + int(asyncio.get_running_loop().time() * SECOND)
+        fast = min(self.seconds, self.plan.calm_after)
+        return START + int((fast * self.plan.speed + self.seconds - fast) * SECOND)
+
+    def loop_clock(self) -> Instant:
+        return int(self.seconds * SECOND)
 
     @property
     def seconds(self) -> float:
@@ -101,10 +128,7 @@ class World:
         self.nature.faults.heal()
         self.nature.note("healed")
         await self._rest()
-        self._ending = True
-        for worker in self.workers.values():
-            worker.stop()
-        await asyncio.sleep(0.5)
+        await self._end()
 
     async def _rest(self) -> None:
         """Timers, ticks and rechecks have had their time, and small batches theirs to catch up."""
@@ -182,7 +206,7 @@ class World:
         reader = MemoryReader(self.log, group_of(service), topics, name)
         process = Process(name, self.nature, reader)
         reader._sleeper = process.sleep
-        retry = Retry(process.sleep, self.clock, random.Random(plan.seed + self._incarnations))
+        retry = Retry(process.sleep, self.loop_clock, random.Random(plan.seed + self._incarnations))
         ports = Ports(
             FaultyReader(process),
             FaultyWriter(process, self.log, partial(self._witness, service)),
@@ -193,7 +217,14 @@ class World:
             self.metrics[service],
         )
         options = Options(
-            topics, OUTPUT[service].name, None, plan.batch_size, plan.patience, True, plan.cache, plan.recheck
+            topics,
+            OUTPUT[service].name,
+            None,
+            plan.batch_size,
+            plan.patience * plan.speed,
+            True,
+            plan.cache,
+            plan.recheck * plan.speed,
         )
         worker = Worker(self._builders[service](self.seconds >= plan.mended_at), ports, options)
         self.workers[name] = worker

@@ -126,7 +126,7 @@ class Fold:
         if event is None:
             if not person.erased:
                 self._park(person, record, until)
-            return None
+            return
         if self._known(person, event):
             return
         gap = event.number is not None and event.number != person.applied.get(event.source, 0) + 1
