@@ -1,5 +1,6 @@
 """Offers become entries: customer found or made, personal texts sealed, events written out."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,9 @@ from services.intake.store import IntakeStore
 from shared.events.customers import CustomerCorrected, CustomerErased, FieldChange
 from shared.events.fields import SealedText
 from shared.privacy import KeyDestroyed, Vault
+from shared.processing.ports import FatalError, TransientError
+
+log = logging.getLogger(__name__)
 
 CORRECTED = CustomerCorrected.event_type
 ERASED = CustomerErased.event_type
@@ -43,13 +47,22 @@ class EntryWriter:
             if busy and busy & set(offer.person.keys.values()):
                 built.append(Later())
                 continue
-            try:
-                built.append(await desk.entry(offer))
-            except Refusal as refusal:
-                built.append(refusal)
-            except KeyDestroyed:
-                built.append(_gone())
+            built.append(await self._built(desk, offer))
         return built
+
+    async def _built(self, desk: "_Desk", offer: Offer) -> Entry | Refusal:
+        """What is wrong with one offer, a broken seal of its customer say, must not stop those beside it."""
+        try:
+            return await desk.entry(offer)
+        except Refusal as refusal:
+            return refusal
+        except KeyDestroyed:
+            return _gone()
+        except (TransientError, FatalError):
+            raise
+        except Exception:
+            log.exception("an offer could not be written")
+            return Refusal(500, "Internal error", "Nothing was taken in of it.")
 
     async def _present(self, offers: Sequence[Offer], owners: Mapping[str, str]) -> dict[str, Customer | None]:
         """The records of those customers that this tick names by id, changes, or knows by some of the keys only."""
@@ -115,11 +128,11 @@ class _Desk:
         sealed = await self._sealed(customer_id, domain.registration_id(customer_id), person.personal)
         data = customers.registration_data(person.facts, sealed)
         customer = customers.registered(customer_id, offer.recorded_at, person.facts, sealed, person.keys)
-        self._present[customer_id] = customer
-        self._owners.update((key, customer_id) for key in person.keys.values())
         lines = [Line(domain.registered(offer, customer_id, data).decode())]
         if offer.full is not None:
             lines.append(await self._event(offer, customer_id))
+        self._present[customer_id] = customer
+        self._owners.update((key, customer_id) for key in person.keys.values())
         event_id = offer.event_id if offer.full is not None else domain.registration_id(customer_id)
         guard = Guard(tuple(person.keys.values()), insert=customer)
         return Entry(event_id, customer_id, tuple(lines), True, offer.claim, offer.fingerprint, guard)

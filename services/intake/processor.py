@@ -16,7 +16,7 @@ from services.intake.refusal import Refusal, Unavailable
 from services.intake.store import IntakeStore
 from shared.clock import SECOND, Clock, Instant
 from shared.privacy import Vault
-from shared.processing.ports import TransientError
+from shared.processing.ports import FatalError, TransientError
 
 TOGETHER = 1_000
 """Offers that one batch takes at most."""
@@ -142,7 +142,7 @@ class Intake:
             return
         try:
             again = await self._take(taken)
-        except TransientError:
+        except (TransientError, FatalError):
             for waiting in taken:
                 waiting.resolve(Unavailable("The store does not answer; send it again with the same id."))
             raise

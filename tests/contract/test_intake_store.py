@@ -9,9 +9,13 @@ import pytest
 
 from services.intake.batches import Batch, Entry, Guard, Line
 from services.intake.customers import Customer, corrected
+from services.intake.domain import Offer, Person
+from services.intake.entries import EntryWriter
+from services.intake.identities import Identities, KnownKeys
+from services.intake.refusal import Refusal
 from services.intake.registers import Import, ImportRegister, KeyRegister, ReceiptRegister
 from services.intake.store import IntakeStore
-from shared.events.customers import FieldChange
+from shared.events.customers import FeedbackReceived, FieldChange
 from shared.privacy import ERASED, KeyDestroyed, Vault
 from shared.processing.mongo import connect
 
@@ -133,6 +137,24 @@ async def test_a_destroyed_key_never_comes_back(database: Any, store: IntakeStor
     assert await Vault(b"k" * 32, KeyRegister(store.database)).open_("x", sealed) is ERASED
     with pytest.raises(KeyDestroyed):
         await vault.seal("x", "e", "name", "Li")
+
+
+async def test_a_customer_whose_seal_is_broken_stops_nobody_else(store: IntakeStore) -> None:
+    keys = KeyRegister(store.database)
+    await Vault(b"o" * 32, keys).seal("x", "e", "name", "Li")
+    await store.judge(batch(registration("x", "phone:1"), registration("y", "phone:2")))
+    known = KnownKeys()
+    writer = EntryWriter(store, Identities(store, known, tuple), known, Vault(b"k" * 32, keys))
+    broken, sound = await writer.entries([complaint("x"), complaint("y")])
+    assert isinstance(broken, Refusal)
+    assert isinstance(sound, Entry)
+    assert "canary" not in sound.lines[0].value
+
+
+def complaint(customer_id: str) -> Offer:
+    full = FeedbackReceived.event_type
+    person = Person(customer_id)
+    return Offer("e", "/s", full, 1, 1, person, {"kind": "complaint"}, {"text": "canary"})
 
 
 async def test_imports_know_who_has_history_open(store: IntakeStore) -> None:
