@@ -73,12 +73,7 @@ def list_parked(
 @parked.command("resume")
 def resume(service: Annotated[str, typer.Argument(help=", ".join(OUTPUT))], customer: str) -> None:
     """Apply the waiting records as if nothing had been; first repair what made them fail."""
-    event = {
-        "type": "customer.resume_requested",
-        "customer": {"id": customer},
-        "data": {"service": _processing(service)},
-    }
-    answer = Client(system()).post("intake", "/v1/events", event)
+    answer = Client(system()).post("intake", f"/v1/customers/{customer}/resume", {"service": _processing(service)})
     say(f"asked for at {answer.get('position')}; `guanxi parked list {service}` shows whether it went through")
 
 
@@ -114,7 +109,7 @@ def _receipt(client: Client, receipt_id: str) -> dict[str, Any]:
     deadline = time.monotonic() + _RECEIPT_SECONDS
     while True:
         receipt = client.get("intake", f"/v1/erasures/{receipt_id}")
-        if receipt.get("complete") or receipt.get("state") == "complete":
+        if receipt["complete"]:
             return receipt
         if time.monotonic() > deadline:
             raise Failure(f"the key is destroyed, but not every service has answered yet: receipt {receipt_id}")

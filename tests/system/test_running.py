@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from confluent_kafka import Producer
 
 from deploy.processes import Identity, free_port, read_pid
 from deploy.settings import Machine
@@ -22,6 +24,8 @@ from tests.support import servers
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
+TAIL = ("tail", "--all", "--no-follow")
+SECRET = "Nobody Inparticular"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,50 @@ def test_a_killed_supervisor_is_replaced_and_no_service_runs_twice(running: Syst
     assert not any(orphan.alive() for orphan in orphans)
 
 
+def test_what_an_operator_asks_about_a_customer(running: System, environ: Mapping[str, str]) -> None:
+    customer = _emit(running, "purchase.made", {"order_id": "1", "amount": {"amount": "20.00", "currency": "CNY"}})
+    until(lambda: guanxi(environ, "segments", "show", customer).returncode == 0)
+    until(lambda: "purchase_frequency: none → low" in guanxi(environ, *TAIL, "segments").stdout)
+    explained = json.loads(guanxi(environ, "segments", "explain", customer, "lifecycle", "--json").stdout)
+    assert explained["lifecycle"]["value"] == "acquired"
+    members = json.loads(guanxi(environ, "segments", "members", "lifecycle", "acquired", "--json").stdout)
+    assert customer in [member["customer_id"] for member in members]
+    assert SECRET not in guanxi(environ, *TAIL, "customers").stdout
+    assert guanxi(environ, "parked", "resume", "feedback", customer).returncode == 0
+
+
+def test_a_services_state_is_proved_and_rebuilt_from_here(running: System, environ: Mapping[str, str]) -> None:
+    verified = guanxi(environ, "verify", "segmentation", "--json")
+    assert (verified.returncode, json.loads(verified.stdout)["equal"]) == (0, True)
+    assert guanxi(environ, "rebuild", "segmentation").returncode == 0
+    assert json.loads(guanxi(environ, "verify", "segmentation", "--json").stdout)["equal"] is True
+
+
+def test_erasing_returns_with_every_services_receipt(running: System, environ: Mapping[str, str]) -> None:
+    customer = _emit(running, "inquiry.received", {"channel": "web", "text": SECRET})
+    until(lambda: guanxi(environ, "segments", "show", customer).returncode == 0)
+    erased = guanxi(environ, "erase", customer, "--yes", "--json")
+    assert erased.returncode == 0, erased.stderr
+    assert set(json.loads(erased.stdout)["forgotten"]) == {"segmentation", "followup", "feedback"}
+    refused = guanxi(environ, "segments", "show", customer)
+    assert (refused.returncode, "404" in refused.stderr) == (1, True)
+
+
+def test_what_no_service_can_read_is_listed_shown_and_refused_again(
+    running: System, environ: Mapping[str, str]
+) -> None:
+    producer = Producer({"bootstrap.servers": running.addresses().kafka, "acks": "all"})
+    producer.produce("guanxi.customers.v1", b"no event at all", partition=0)
+    assert producer.flush(20) == 0
+    until(lambda: json.loads(guanxi(environ, "dead-letters", "list", "feedback", "--json").stdout) != [])
+    (letter,) = json.loads(guanxi(environ, "dead-letters", "list", "feedback", "--json").stdout)
+    assert letter["reason"] == "undecodable"
+    assert letter["origin"].startswith("guanxi.customers.v1:0:")
+    assert "no event at all" in guanxi(environ, "dead-letters", "show", "feedback", letter["place"]).stdout
+    redriven = guanxi(environ, "dead-letters", "redrive", "feedback", letter["place"])
+    assert (redriven.returncode, "intake answered 4" in redriven.stderr) == (1, True)
+
+
 def test_down_leaves_no_process_and_keeps_the_data(running: System, environ: Mapping[str, str]) -> None:
     pids = _all_processes(running)
     assert len(pids) == len(SERVICES) + 3
@@ -117,6 +165,22 @@ def guanxi(environ: Mapping[str, str], *arguments: str) -> "subprocess.Completed
     return subprocess.run(
         argv, cwd=ROOT, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
+
+
+def _emit(running: System, kind: str, data: dict[str, Any]) -> str:
+    """Of a new customer each time; its id."""
+    key = running.installation.operator_key()
+    event = {
+        "type": kind,
+        "customer": {"external_id": {"system": "test", "id": str(uuid.uuid4())}, "name": SECRET},
+        "data": data,
+    }
+    answer = httpx.post(
+        running.url("intake") + "/v1/events", json=event, headers={"authorization": f"Bearer {key}"}, timeout=30
+    )
+    assert answer.status_code == 202, answer.text
+    customer: str = answer.json()["customer_id"]
+    return customer
 
 
 def until(holds: Callable[[], bool], seconds: float = 60) -> None:
