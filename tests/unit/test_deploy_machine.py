@@ -11,7 +11,7 @@ from deploy.doctor import examine
 from deploy.installation import Installation
 from deploy.servers import Addresses, Servers
 from deploy.settings import Machine
-from shared.settings import SettingsError
+from shared.settings import FOR_COMMANDS, Settings, SettingsError
 from shared.web.keys import KeyRing
 
 NOTHING = Path("/nonexistent")
@@ -125,3 +125,20 @@ def test_two_copies_share_neither_data_nor_containers(tmp_path: Path) -> None:
     one, two = (Servers(machine(tmp_path, GUANXI_DATA_DIR=str(tmp_path / n)), print) for n in ("one", "two"))
     assert one.local_kafka.home != two.local_kafka.home
     assert one.project != two.project
+
+
+def test_the_example_names_every_setting_with_its_default() -> None:
+    lines = (Path(__file__).parents[2] / ".env.example").read_text().splitlines()
+    shown = dict(
+        line.removeprefix("#").partition(" ")[0].split("=", 1) for line in lines if line.startswith("#GUANXI_")
+    )
+    names = {name.removeprefix("GUANXI_") for name in shown}
+    assert names == {name.upper() for name in Settings.model_fields} | FOR_COMMANDS
+    plain = {
+        name: field.default
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.default, int | float | str)
+    }
+    assert {name: shown[f"GUANXI_{name.upper()}"] for name in plain if plain[name] is not None} == {
+        name: str(default) for name, default in plain.items()
+    }
