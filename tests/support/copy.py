@@ -143,14 +143,14 @@ class Copy:
         for member in self.members:
             member.daemon.stop()
 
-    def add(self, service: str, argv: Sequence[str] = (), *, kept: bool = True) -> Member:
+    def add(self, service: str, argv: Sequence[str] = (), *, port: int | None = None) -> Member:
         """One more process of a service; `argv`: what to run instead, and only once."""
         number = sum(member.service == service for member in self.members) + 1
-        port = free_port()
+        port = port or free_port()
         command = [sys.executable, "-m", *(argv or (f"services.{service}", "run"))]
         own = {**self.environ, f"GUANXI_{service.upper()}_PORT": str(port)}
         daemon = Daemon(f"{service}-{number}", self.home / "run", command, lambda: True, own, stop_seconds=30)
-        member = Member(service, port, daemon, kept and not argv)
+        member = Member(service, port, daemon, not argv)
         with self._lock:
             daemon.spawn()
             member.starts = 1
@@ -208,7 +208,9 @@ class Copy:
     def parked(self) -> dict[str, dict[str, str]]:
         """Per service: customer to the reason for which it is parked."""
         return {
-            service: {doc["_id"]: doc["parked"]["error"] for doc in self.documents(service, {"parked": {"$exists": True}})}
+            service: {
+                doc["_id"]: doc["parked"]["error"] for doc in self.documents(service, {"parked": {"$exists": True}})
+            }
             for service in OUTPUT
         }
 

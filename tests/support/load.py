@@ -17,6 +17,9 @@ SOURCE = "urn:guanxi:fault-test"
 Outcome = Literal["ok", "failed", "unknown"]
 WAIT = 15.0
 """Seconds for one answer; intake itself says `unknown` after ten."""
+BUSY = 60
+PACE = 15
+"""So many customers are busy at a time; after so many commands the oldest makes room for the next, who has all to come."""
 AT_ONCE = 60
 """Requests under way at most, so that an outage does not become a flood."""
 
@@ -104,9 +107,20 @@ class Load:
     async def _prepare(self, customers: int) -> None:
         limits = httpx.Limits(max_connections=AT_ONCE + 10)
         self._client = httpx.AsyncClient(timeout=WAIT, limits=limits, headers={"authorization": f"Bearer {self.key}"})
-        for number in range(customers):
-            body = {"external_id": {"system": "fault-test", "id": f"c{number}"}, "timezone": "Asia/Shanghai"}
-            self.customers.append((await self._ask("POST", "/v1/customers", body))["customer_id"])
+        first = [
+            {
+                "type": "usage.reported",
+                "id": f"first-{number}",
+                "source": SOURCE,
+                "customer": {"external_id": {"system": "fault-test", "id": f"c{number}"}, "timezone": "Asia/Shanghai"},
+                "data": {"name": "arrival"},
+            }
+            for number in range(customers)
+        ]
+        self.customers = [answer["customer_id"] for answer in await self._ask("POST", "/v1/events", first)]
+        for document, customer in zip(first, self.customers, strict=True):
+            command = Command(document["id"], customer, document["type"], document, "ok")
+            self.commands[command.id] = command
 
     async def _ask(self, method: str, path: str, body: Any) -> Any:
         assert self._client is not None
@@ -154,7 +168,8 @@ class Load:
 
     def _made(self, chance: Random) -> Command:
         name = str(UUID(int=chance.getrandbits(128)))
-        customer = chance.choice(self.customers)
+        first = len(self.commands) // PACE
+        customer = self.customers[(first + chance.randrange(BUSY)) % len(self.customers)]
         kind, data = _something(chance, name)
         document = {"type": kind, "id": name, "source": SOURCE, "customer": {"id": customer}, "data": data}
         return Command(name, customer, kind, document, complaint=data.get("kind") == "complaint")
@@ -164,7 +179,9 @@ class Load:
         known = command.outcome == "ok"
         try:
             answer = await self._client.post(f"{self.where()}/v1/events", json=command.document)
-            outcome: Outcome = "ok" if answer.status_code == 202 else "unknown" if answer.status_code >= 500 else "failed"
+            outcome: Outcome = (
+                "ok" if answer.status_code == 202 else "unknown" if answer.status_code >= 500 else "failed"
+            )
             self._judge(command, answer)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             outcome = "failed"
@@ -201,7 +218,11 @@ def _something(chance: Random, name: str) -> tuple[str, dict[str, Any]]:
     if luck < 0.60:
         return "inquiry.received", {"channel": "web", "about": "jazz", "text": "Invented. 虚构。"}
     if luck < 0.70:
-        return "feedback.received", {"kind": "complaint", "severity": chance.choice(("low", "high")), "text": "Invented."}
+        return "feedback.received", {
+            "kind": "complaint",
+            "severity": chance.choice(("low", "high")),
+            "text": "Invented.",
+        }
     if luck < 0.75:
         return "feedback.received", {"kind": "praise", "text": "Invented."}
     if luck < 0.90:

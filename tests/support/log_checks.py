@@ -50,7 +50,7 @@ class Log:
                     (at,) = consumer.position([TopicPartition(*place)])
                     if max(at.offset, self._next.get(place, 0)) >= ends[place]:
                         behind.discard(place)
-                        self._next[place] = ends[place] if at.offset < ends[place] else at.offset
+                        self._next[place] = max(at.offset, ends[place])
         finally:
             consumer.close()
 
@@ -137,7 +137,10 @@ def repeats(found: Evidence) -> Iterator[str]:
     """What intake sent again after a crash is the same, byte for byte."""
     first: dict[tuple[str, str], bytes | None] = {}
     for entry in found.sound():
-        if entry.event is not None and first.setdefault((entry.event["source"], entry.event["id"]), entry.value) != entry.value:
+        if (
+            entry.event is not None
+            and first.setdefault((entry.event["source"], entry.event["id"]), entry.value) != entry.value
+        ):
             yield f"{entry.event['id']} has two contents"
 
 
@@ -167,7 +170,13 @@ def doubled(found: Evidence) -> Iterator[str]:
 def effect(event: Mapping[str, Any]) -> tuple[str, ...]:
     data = event["data"]
     about = str(data.get("task_id") or data.get("case_id") or "")
-    return (event["subject"], event["causationid"], event["type"], about, str(data.get("target") or data.get("kind") or ""))
+    return (
+        event["subject"],
+        event["causationid"],
+        event["type"],
+        about,
+        str(data.get("target") or data.get("kind") or ""),
+    )
 
 
 def distinct(entries: list[Entry]) -> Iterator[Mapping[str, Any]]:
@@ -209,7 +218,9 @@ def malformed(found: Evidence) -> Iterator[str]:
     entries = [entry for some in found.log.entries.values() for entry in some if entry.at > found.log.checked]
     for e in entries:
         if not (e.topic == CUSTOMERS.name and (e.partition, e.offset) in found.poison):
-            yield from (f"{e.topic} {e.partition}:{e.offset}: {f}" for f in faults(document, e.topic, e.key, e.value, e.headers))
+            yield from (
+                f"{e.topic} {e.partition}:{e.offset}: {f}" for f in faults(document, e.topic, e.key, e.value, e.headers)
+            )
     found.log.checked = max((entry.at for entry in entries), default=found.log.checked)
 
 

@@ -32,12 +32,16 @@ async def _differences(environ: dict[str, str], service: str, customers: set[str
                 other = rebuilt.get(document.id)
                 if document.id in customers and len(found) < most:
                     pairs = zip(PARTS, fingerprint(document), fingerprint(other), strict=True) if other else ()
-                    found.append(f"{document.id}: {[_shown(*pair) for pair in pairs if pair[1] != pair[2]] or 'moving'}")
+                    found.append(
+                        f"{document.id}: {[_shown(*pair) for pair in pairs if pair[1] != pair[2]] or 'moving'}"
+                    )
     return found
 
 
 def _shown(name: str, live: Any, log: Any) -> str:
     if isinstance(live, dict) and isinstance(log, dict):
         keys = sorted(key for key in {*live, *log} if live.get(key) != log.get(key))
-        return f"{name}: " + "; ".join(f"{key} is {live.get(key)!r:.300}, the log says {log.get(key)!r:.300}" for key in keys)
+        return f"{name}: " + "; ".join(
+            f"{key} is {live.get(key)!r:.300}, the log says {log.get(key)!r:.300}" for key in keys
+        )
     return f"{name} is {live!r:.300}, the log says {log!r:.300}"

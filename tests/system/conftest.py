@@ -12,7 +12,7 @@ from tests.support.faults import ROWS, Row, table
 from tests.support.load import Load
 from tests.support.log_checks import Evidence, Log
 
-CUSTOMERS = 60
+CUSTOMERS = 800
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,9 @@ def own_servers() -> Iterator[tuple[servers.Server, servers.Server]]:
 
 
 @pytest.fixture(scope="module")
-def copy(own_servers: tuple[servers.Server, servers.Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+def copy(
+    own_servers: tuple[servers.Server, servers.Server], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Copy]:
     home: Path = tmp_path_factory.mktemp("copy")
     running = Copy(home, *own_servers)
     try:
