@@ -22,6 +22,7 @@ from shared.events.segments import SegmentsChanged
 from tests.support.segmentation_oracle import Fact
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "config"
+FOREVER = 2**62
 CUSTOMER = "0b7c9f0e-6f0a-4a53-9f5e-0c1c5a2b7d11"
 
 
@@ -75,6 +76,7 @@ class Drive:
             decision = self.domain.on_time(self.state, wake)
             self.wakes, self.idle = self.wakes + 1, self.idle + (not decision.events)
             self._keep(decision.state)
+            assert (self.domain.wake_at(self.state) or FOREVER) > wake, "a timer must move on"
             yield from ((wake, event) for event in decision.events if isinstance(event, SegmentsChanged))
 
     def _keep(self, state: CustomerState) -> None:
