@@ -77,9 +77,6 @@ class Total:
     def falls(self, falling: bool) -> bool:
         return all(score.falls(falling) for score in self._scores)
 
-    def step(self, moment: Moment) -> Instant:
-        return min([score.step(moment) for score in self._scores])
-
     def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
         """From step to step of any score; only the scores that step are worked out anew."""
         now = compare(moment.value(self), bound)
