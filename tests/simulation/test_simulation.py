@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.crowd import spread
 from tests.simulation.run import Result, simulate
-from tests.simulation.scenario import plan_of
+from tests.simulation.scenario import plan_of, real_plan_of
 from tests.simulation.small import Explored, explore, late_marks, world
 from tests.simulation.virtual_loop import run as run_in_virtual_time
 
@@ -23,6 +23,10 @@ def chunk(first: int) -> list[Result]:
     return [light(simulate(plan_of(seed))) for seed in range(first, first + CHUNK)]
 
 
+def real_chunk(first: int) -> list[Result]:
+    return [light(simulate(real_plan_of(seed))) for seed in range(first, first + CHUNK)]
+
+
 def light(result: Result) -> Result:
     """Without the story, which is long and can be told again."""
     return Result(result.seed, result.problems, result.trace, result.steps, result.struck, ())
@@ -30,17 +34,28 @@ def light(result: Result) -> Result:
 
 @pytest.mark.timeout(1_800)
 def test_every_invariant_holds_in_every_world_of_chance() -> None:
-    results = [result for results in spread(chunk, range(1, SEEDS + 1, CHUNK)) for result in results]
+    struck = judged("simulation", [r for results in spread(chunk, range(1, SEEDS + 1, CHUNK)) for r in results], "")
+    assert len(struck) >= 40, f"kinds of faults that were witnessed: {sorted(struck)}"
+
+
+@pytest.mark.timeout(1_800)
+def test_the_services_own_domains_keep_them_too() -> None:
+    """With the shipped rules, at a hundred days a second: windows, cadences, business hours and deadlines."""
+    parts = range(1, max(SEEDS // 10, 1) + 1, CHUNK)
+    judged("simulation, real domains", [r for results in spread(real_chunk, parts) for r in results], " --real")
+
+
+def judged(name: str, results: list[Result], option: str) -> dict[str, int]:
     struck: dict[str, int] = {}
     for result in results:
         for what, times in result.struck.items():
             struck[what] = struck.get(what, 0) + times
     steps = sum(result.steps for result in results)
-    print(f"\nsimulation: {len(results)} seeds, {steps} steps, {sum(struck.values())} faults of {len(struck)} kinds")
+    print(f"\n{name}: {len(results)} seeds, {steps} steps, {sum(struck.values())} faults of {len(struck)} kinds")
     failing = [result for result in results if result.problems]
-    told = [f"python -m tests.simulation.run --seed {r.seed}  # {r.problems[0][:200]}" for r in failing]
+    told = [f"python -m tests.simulation.run --seed {r.seed}{option}  # {r.problems[0][:200]}" for r in failing]
     assert not failing, "\n".join(told)
-    assert len(struck) >= 40, f"kinds of faults that were witnessed: {sorted(struck)}"
+    return struck
 
 
 def test_the_same_seed_is_the_same_world_on_every_machine() -> None:
