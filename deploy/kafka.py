@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from deploy.cache import Cache
-from deploy.processes import Daemon, StartError, free_port, port_taken
+from deploy.processes import Daemon, LocalServer, StartError, free_port, port_taken
 
 _QUIET = logging.getLogger("guanxi.kafka-probe")
 _CLUSTER_ID = "Z3VhbnhpLWxvY2FsLTAwMQ"
@@ -18,7 +18,7 @@ _FULL_COMPILER_FROM_MB = 512
 
 
 @dataclass(slots=True)
-class LocalKafka:
+class LocalKafka(LocalServer):
     """`home` holds its data, settings and logs; a second instance with another home and port runs beside it."""
 
     home: Path
@@ -30,6 +30,10 @@ class LocalKafka:
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def address(self) -> str:
+        return self.bootstrap
 
     @property
     def daemon(self) -> Daemon:
@@ -44,23 +48,6 @@ class LocalKafka:
                 raise StartError(f"port {self.port} is taken by another program: set GUANXI_KAFKA_PORT to a free one")
             self._prepare()
         self.daemon.start(seconds)
-
-    def stop(self) -> None:
-        self.daemon.stop()
-
-    def kill(self) -> None:
-        self.daemon.kill()
-
-    def pause(self) -> None:
-        self.daemon.pause()
-
-    def resume(self) -> None:
-        self.daemon.resume()
-
-    def restart(self) -> None:
-        """On the same port and data, whatever was done to it before."""
-        self.daemon.stop()
-        self.start()
 
     def _prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)

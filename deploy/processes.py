@@ -114,6 +114,37 @@ class Daemon:
         return self.home / f"{self.name}.pid"
 
 
+class LocalServer:
+    """What can be done to a server that is a local process; it stays on its port, with its data."""
+
+    __slots__ = ()
+
+    @property
+    def daemon(self) -> Daemon:
+        raise NotImplementedError
+
+    def start(self, seconds: float = 90.0) -> None:
+        """Returns when it answers. Raises StartError, MissingTool."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        self.daemon.stop()
+
+    def kill(self) -> None:
+        self.daemon.kill()
+
+    def pause(self) -> None:
+        self.daemon.pause()
+
+    def resume(self) -> None:
+        self.daemon.resume()
+
+    def restart(self) -> None:
+        """Whatever was done to it before."""
+        self.stop()
+        self.start()
+
+
 def spawn(argv: Sequence[str], log: Path, environ: Mapping[str, str]) -> Identity:
     """Detached (own session, no stdin), its output appended to `log`."""
     out = (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -8,11 +8,11 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from deploy.cache import Cache
-from deploy.processes import Daemon, StartError, port_taken
+from deploy.processes import Daemon, LocalServer, StartError, port_taken
 
 
 @dataclass(slots=True)
-class LocalStore:
+class LocalStore(LocalServer):
     """`home` holds its data and log. Every acknowledged write is on disk before the acknowledgement."""
 
     home: Path
@@ -25,12 +25,16 @@ class LocalStore:
         return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
 
     @property
+    def address(self) -> str:
+        return self.url
+
+    @property
     def daemon(self) -> Daemon:
         if self._daemon is None:
             self._daemon = Daemon("store", self.home, (), lambda: answers(self.url))
         return self._daemon
 
-    def start(self, seconds: float = 60.0) -> None:
+    def start(self, seconds: float = 90.0) -> None:
         """Raises StartError, MissingTool."""
         if self.daemon.identity is None:
             if port_taken(self.port):
@@ -40,23 +44,6 @@ class LocalStore:
             self.daemon.argv = self._mongod(mongod) if mongod else self._local()
             self.daemon.ready = (lambda: primary(self.url)) if mongod else (lambda: answers(self.url))
         self.daemon.start(seconds)
-
-    def stop(self) -> None:
-        self.daemon.stop()
-
-    def kill(self) -> None:
-        self.daemon.kill()
-
-    def pause(self) -> None:
-        self.daemon.pause()
-
-    def resume(self) -> None:
-        self.daemon.resume()
-
-    def restart(self) -> None:
-        """On the same port and data, whatever was done to it before."""
-        self.daemon.stop()
-        self.start()
 
     def _mongod(self, binary: str) -> list[str]:
         return [binary, "--replSet", "guanxi", "--bind_ip", "127.0.0.1", "--port", str(self.port),

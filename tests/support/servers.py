@@ -48,33 +48,6 @@ class Server(Protocol):
 
 
 @dataclass(slots=True)
-class LocalServer:
-    process: kafka.LocalKafka | store.LocalStore
-
-    @property
-    def address(self) -> str:
-        return self.process.bootstrap if isinstance(self.process, kafka.LocalKafka) else self.process.url
-
-    def start(self) -> None:
-        self.process.start()
-
-    def stop(self) -> None:
-        self.process.stop()
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def pause(self) -> None:
-        self.process.pause()
-
-    def resume(self) -> None:
-        self.process.resume()
-
-    def restart(self) -> None:
-        self.process.restart()
-
-
-@dataclass(slots=True)
 class Container:
     """A testcontainers container on a fixed port, so that its address outlives a restart."""
 
@@ -137,7 +110,7 @@ def a_kafka() -> Server:
         return Named(named)
     if docker_answers():
         return _kafka_container(processes.free_port())
-    return LocalServer(kafka.LocalKafka(_room() / "kafka", processes.free_port(), _cache()))
+    return kafka.LocalKafka(_room() / "kafka", processes.free_port(), _cache())
 
 
 def a_store() -> Server:
@@ -146,7 +119,7 @@ def a_store() -> Server:
         return Named(named)
     if docker_answers():
         return _store_container(processes.free_port())
-    return LocalServer(store.LocalStore(_room() / "store", processes.free_port(), _cache()))
+    return store.LocalStore(_room() / "store", processes.free_port(), _cache())
 
 
 def reason_missing(start: Callable[[], None]) -> str | None:
