@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -400,6 +403,45 @@ async def test_a_held_history_goes_on_in_the_next_import(http: httpx.AsyncClient
     ]
     assert [type(data).__name__ for data in brackets] == ["HistoryBegan", "HistoryEnded"]
     assert (await http.get(f"/v1/imports/{prefix}-1")).json()["status"] == "ended"
+
+
+CDNOW = Path(__file__).parents[2] / "deploy" / "config" / "imports" / "cdnow.yaml"
+
+
+def imported(intake: IntakeProcess, key: str, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "services.intake", "import", str(file), "--mapping", str(CDNOW), "--json"]
+    environ = {**os.environ, "GUANXI_KEY": key}
+    return subprocess.run(
+        [*command, "--url", intake.url, *options], env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+async def test_a_file_is_imported_once_and_what_is_wrong_with_it_is_written_down(
+    intake: IntakeProcess, settings: Settings, key: str, tmp_path: Path
+) -> None:
+    file, person = tmp_path / "orders.csv", uuid4().hex
+    rows = (f"{person},1997-01-02,2,29.33", f"{person},1997-01-01,1,14.96", f"{person},1997-01-01,1,plenty")
+    file.write_text("\n".join(("customer_id,purchased_on,quantity,amount", *rows)) + "\n", "utf-8")
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        return imported(intake, key, file, *options)
+
+    unsorted = await asyncio.to_thread(run, "--history")
+    assert (unsorted.returncode, "lines 3, 4" in unsorted.stderr) == (2, True)
+    dry = await asyncio.to_thread(run, "--history", "--sort", "--dry-run")
+    assert json.loads(dry.stdout) == {"rows": 3, "accepted": 0, "repeated": 0, "rejected": 1, "status": "dry run"}
+    first = await asyncio.to_thread(run, "--history", "--sort")
+    again = await asyncio.to_thread(run, "--history", "--sort")
+    told = {"rows": 3, "rejected": 1, "status": "ended"}
+    assert json.loads(first.stdout) == {**told, "accepted": 2, "repeated": 0}
+    assert json.loads(again.stdout) == {**told, "accepted": 0, "repeated": 2}
+    rejected = (tmp_path / "orders.csv.rejected.csv").read_text("utf-8").splitlines()
+    assert rejected[0] == "line,field,reason"
+    assert rejected[1].startswith("4,data.amount.amount,")
+    logged = [
+        decode(r.value or b"") for r in await records(settings.kafka_bootstrap) if person.encode() in (r.value or b"")
+    ]
+    assert len([event for event in logged if isinstance(event.data, CustomerRegistered)]) == 1
 
 
 async def test_rows_out_of_order_and_a_second_history_are_refused(http: httpx.AsyncClient) -> None:
