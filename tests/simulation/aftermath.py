@@ -55,7 +55,8 @@ async def replayed(world: World) -> list[str]:
 
 
 def effects(world: World, service: str) -> dict[str, Any]:
-    left_out = ("rev", "outbox", "unsent")
+    """Positions are left out too: what a neighbour repeats has new ones, and is passed over there."""
+    left_out = ("rev", "outbox", "unsent", "positions")
     documents = ((key, json.loads(text)) for key, text in world.stores[service]._texts.items())
     return {key: {name: value for name, value in fields.items() if name not in left_out} for key, fields in documents}
 
