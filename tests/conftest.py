@@ -4,8 +4,13 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import servers
+
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
+"""How long an example takes says nothing about it where other work runs beside."""
 
 
 @pytest.fixture(scope="session")
