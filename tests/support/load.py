@@ -176,7 +176,6 @@ class Load:
 
     async def _send(self, command: Command) -> None:
         assert self._client is not None
-        known = command.outcome == "ok"
         try:
             answer = await self._client.post(f"{self.where()}/v1/events", json=command.document)
             outcome: Outcome = (
@@ -192,7 +191,7 @@ class Load:
         if outcome == "ok":
             now = time.monotonic()
             self.longest_silence, self.last_ok = max(self.longest_silence, now - self.last_ok), now
-        if not known:
+        if command.outcome != "ok":
             self._learn(command, outcome)
 
     def _learn(self, command: Command, outcome: Outcome) -> None:

@@ -84,7 +84,8 @@ class Log:
             return
         self._next[place] = message.offset() + 1
         try:
-            event = json.loads(message.value() or b"")
+            found = json.loads(message.value() or b"")
+            event = found if isinstance(found, dict) else None
         except ValueError:
             event = None
         headers = dict(message.headers() or ())

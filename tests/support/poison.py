@@ -65,7 +65,7 @@ class Poisoner:
         document = {"type": "usage.reported", "customer": {"id": first}, "data": {"name": "behind the poison"}}
         self.evidence.load.ask("POST", "/v1/events", document)
         for service in OUTPUT:
-            eventually(f"{service} lets it wait", lambda: self._waiting(service, first) == 2)  # noqa: B023
+            eventually(f"{service} lets it wait", lambda: self._waiting(service, first) >= 2)  # noqa: B023
             before = self._revision(service, first)
             self.evidence.load.ask("POST", f"/v1/customers/{first}/resume", {"service": service})
             eventually(f"{service} tried again", lambda: self._revision(service, first) > before)  # noqa: B023

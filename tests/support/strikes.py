@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pymongo.client_session
+from motor.motor_asyncio import AsyncIOMotorClientSession
 
 from services.intake.store import IntakeStore
 from shared.processing.kafka_reader import KafkaReader
@@ -83,13 +83,13 @@ def at_save(strike: Strike) -> None:
 
 def at_transaction(strike: Strike) -> None:
     """Inside a write: its statements are in the store, its end is not."""
-    commit = pymongo.client_session.ClientSession.commit_transaction
+    commit = AsyncIOMotorClientSession.commit_transaction
 
-    def struck(self: Any) -> None:
+    async def struck(self: Any) -> None:
         strike.hit()
-        commit(self)
+        await commit(self)
 
-    pymongo.client_session.ClientSession.commit_transaction = struck  # type: ignore[method-assign]
+    AsyncIOMotorClientSession.commit_transaction = struck
 
 
 def at_acknowledge(strike: Strike) -> None:

@@ -62,6 +62,8 @@ def evidence(copy: Copy) -> Iterator[Evidence]:
 
 @pytest.fixture
 def row(request: pytest.FixtureRequest, copy: Copy, evidence: Evidence) -> Row:
+    """The load goes on, also where an earlier test has failed while it was paused."""
+    evidence.load.resume()
     return Row(request.node.name.removeprefix("test_").replace("_", " "), copy, evidence)
 
 
