@@ -71,7 +71,9 @@ class Rebuild:
             if owners_paused(await self._control.progress(), self._clock()):
                 return
         await self._control.ask_pause(0)
-        raise FatalError("the workers did not hold still within 30 s; nothing was changed. See `guanxi status`, then try again")
+        raise FatalError(
+            "the workers did not hold still within 30 s; nothing was changed. See `guanxi status`, then try again"
+        )
 
     async def _renew(self) -> None:
         while True:

@@ -81,9 +81,7 @@ class _Frame:
         worker = await _worker(service, settings, database, metrics, kafka)
         bound = listen(settings.host, settings.port_of(service.name), or_any=True)
         name = f"{socket.gethostname()}:{os.getpid()}:{port_of(bound)}"
-        heartbeat = Heartbeat(
-            worker, name, database.control, kafka.lag().ends, database.switched, metrics, wall_clock
-        )
+        heartbeat = Heartbeat(worker, name, database.control, kafka.lag().ends, database.switched, metrics, wall_clock)
         app = _app(service, settings, database, registry, heartbeat)
         return cls(worker, heartbeat, app, bound)
 
