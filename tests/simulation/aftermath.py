@@ -55,10 +55,16 @@ async def replayed(world: World) -> list[str]:
 
 
 def effects(world: World, service: str) -> dict[str, Any]:
-    """Positions are left out too: what a neighbour repeats has new ones, and is passed over there."""
+    """Positions are left out too: what a neighbour repeats has new ones, and is passed over there (by whoever is parked
+    for good, once it resumes)."""
     left_out = ("rev", "outbox", "unsent", "positions")
-    documents = ((key, json.loads(text)) for key, text in world.stores[service]._texts.items())
-    return {key: {name: value for name, value in fields.items() if name not in left_out} for key, fields in documents}
+    found: dict[str, Any] = {}
+    for key, text in world.stores[service]._texts.items():
+        fields = {name: value for name, value in json.loads(text).items() if name not in left_out}
+        if "parked" in fields:
+            fields["parked"]["waiting"] = None
+        found[key] = fields
+    return found
 
 
 def numbered(world: World, service: str) -> set[bytes]:

@@ -35,7 +35,7 @@ def light(result: Result) -> Result:
 @pytest.mark.timeout(1_800)
 def test_every_invariant_holds_in_every_world_of_chance() -> None:
     struck = judged("simulation", [r for results in spread(chunk, range(1, SEEDS + 1, CHUNK)) for r in results], "")
-    assert len(struck) >= 40, f"kinds of faults that were witnessed: {sorted(struck)}"
+    assert len(struck) >= (40 if SEEDS >= 100 else 30), f"kinds of faults that were witnessed: {sorted(struck)}"
 
 
 @pytest.mark.timeout(1_800)
