@@ -1,7 +1,7 @@
 """One fault in the running system: it says what it witnessed, and in the end everything is as if it had not been."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared.events.catalog import OUTPUT
 from tests.support.copy import Copy, eventually
@@ -23,7 +23,6 @@ class Row:
     gaps: int = -1
     recovery: float = -1.0
     silence: float = -1.0
-    poisoned: frozenset[str] = field(default_factory=frozenset)
 
     def over(self, witness: str) -> None:
         """The fault is healed: seconds until nothing waits any more, then the quick checks."""

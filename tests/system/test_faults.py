@@ -131,11 +131,10 @@ def test_offsets_lost(row: Row) -> None:
 def test_poison(row: Row) -> None:
     poisoner = Poisoner(row.copy, row.evidence)
     sent = poisoner.send()
-    row.poisoned = frozenset(poison.customer for poison in sent if poison.customer)
     eventually("each is parked or set aside by every service", lambda: poisoner.all_handled(sent))
     poisoner.resume_and_erase(sent)
-    kinds = ", ".join(sorted(poison.kind for poison in sent))
-    row.over(f"{len(sent)} kinds parked or set aside three times each: {kinds}")
+    parked = sum(poison.customer is not None for poison in sent)
+    row.over(f"{parked} kinds parked, {len(sent) - parked} set aside, each by all services; others went on")
     assert not any(row.copy.parked().values()), "erasure ends parking"
 
 
