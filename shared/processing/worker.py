@@ -150,12 +150,11 @@ class Worker:
             return False
         started = self._ports.clock()
         await self._apply(arrivals)
-        took = self._ports.clock() - started
-        self._ports.metrics.batch_seconds.observe(took / SECOND)
-        self._fit(took)
+        self._ports.metrics.batch_seconds.observe((self._ports.clock() - started) / SECOND)
         return True
 
     def _fit(self, took: int) -> None:
+        """`took`: milliseconds of deciding alone; waiting for the store or for Kafka lets heartbeats pass."""
         if took > LONG_BATCH:
             self._limit = max(self._limit // 2, FEWEST)
         elif took < LONG_BATCH // 2:
@@ -202,11 +201,16 @@ class Worker:
         loaded = await self._load(arrival.customer_id for arrival in arrivals if arrival.customer_id is not None)
         batch = Batch(self._domain, loaded, self.ownership.covered, budget)
         waiting = await waiting_records(arrivals, loaded, self._domain.service, self._read_one)
+        started = self._ports.clock()
         batch.apply(arrivals, times, waiting)
+        took = self._ports.clock() - started
         fired |= dict.fromkeys(await self._due(times))
         loaded |= await self._load(customer_id for customer_id in fired if customer_id not in loaded)
+        started = self._ports.clock()
         batch.fire(fired, times)
-        return batch.outcome(), loaded
+        outcome = batch.outcome()
+        self._fit(took + self._ports.clock() - started)
+        return outcome, loaded
 
     async def _due(self, times: Mapping[int, PartitionTime]) -> list[str]:
         found: list[str] = []
