@@ -56,8 +56,9 @@ async def replayed(world: World) -> list[str]:
 
 def effects(world: World, service: str) -> dict[str, Any]:
     """Positions are left out too: what a neighbour repeats has new ones, and is passed over there (by whoever is parked
-    for good, once it resumes)."""
-    left_out = ("rev", "outbox", "unsent", "positions")
+    for good, once it resumes). So is the bracket that a customer was first seen in: once ended it means nothing, and it goes
+    whenever the document is next touched."""
+    left_out = ("rev", "outbox", "unsent", "positions", "history")
     found: dict[str, Any] = {}
     for key, text in world.stores[service]._texts.items():
         fields = {name: value for name, value in json.loads(text).items() if name not in left_out}

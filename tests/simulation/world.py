@@ -28,7 +28,7 @@ from tests.simulation.process import Crashed, FaultyReader, FaultyScanner, Fault
 from tests.support.happenings import START
 
 _NUMBER = re.compile(rb'"sequence":"([0-9]+)"')
-PATIENCE = 6
+PATIENCE = 60
 """How many spans of quiet a world is given to come to rest."""
 SESSION = 0.8
 """Seconds after which the group gives up on a dead member."""
@@ -68,7 +68,7 @@ class World:
         self.metrics = {service: engine_metrics(CollectorRegistry()) for service in self.domains}
         self.stopped: list[str] = []
         self.too_early: list[str] = []
-        self.still_growing: dict[str, tuple[int, int]] = {}
+        self.still_growing: dict[str, tuple[int | None, int]] = {}
         self.workers: dict[str, Worker] = {}
         self._incarnations = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -90,7 +90,7 @@ class World:
         for service in self.domains:
             self._begin(service)
             self._start(self._keep_alive(service))
-        await asyncio.sleep(self.plan.lasts)
+        await self._rest()
         await self._end()
 
     async def _end(self) -> None:
@@ -134,16 +134,21 @@ class World:
         """Timers, ticks and rechecks have had their time, and small batches theirs to catch up."""
         await asyncio.sleep(self.plan.lasts)
         for _ in range(PATIENCE):
-            before = self._ends()
+            before = self._moves()
             await asyncio.sleep(self.plan.quiet)
-            grown = {name: (before[name], end) for name, end in self._ends().items() if end != before[name]}
+            grown = {name: (before.get(name), at) for name, at in self._moves().items() if at != before.get(name)}
             self.still_growing = grown
             if not grown:
                 return
 
-    def _ends(self) -> dict[str, int]:
+    def _moves(self) -> dict[str, int]:
+        """Where the log ends, and how far every service has read it: a world at rest changes neither."""
         places = [TopicPartition(topic.name, n) for topic in TOPICS for n in range(self.plan.partitions)]
-        return {f"{place.topic}:{place.partition}": self.log.end(place) for place in places}
+        moves = {f"{place.topic}:{place.partition}": self.log.end(place) for place in places}
+        for service in self.domains:
+            for place, committed in self.log.group(group_of(service)).offsets.items():
+                moves[f"{service} {place.topic}:{place.partition}"] = committed.offset
+        return moves
 
     def _start(self, work: Any) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(work))
