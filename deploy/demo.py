@@ -29,6 +29,8 @@ from shared.events.catalog import SERVICES
 from shared.processing.ports import TransientError
 
 SETTLE_SECONDS = 900
+PATIENT = {"GUANXI_MERGE_PATIENCE_SECONDS": "60"}
+"""A year in a minute wants order more than latency: a neighbour that restarts is waited for, so that every run ends alike."""
 MARK = "demo.json"
 """In the data directory: the day for which the demo's dates were shifted."""
 _EVERY = 2.0
@@ -64,7 +66,7 @@ def _running(this: System) -> Iterator[None]:
     ours = not this.states()
     today = _day_of(this, fresh=ours and not (this.machine.data_dir / "run").exists())
     try:
-        this.up()
+        this.up(PATIENT)
         _remember(this, today)
         yield
     except KeyboardInterrupt:
