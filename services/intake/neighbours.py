@@ -88,9 +88,10 @@ class Neighbours:
             reader.seek(partition, committed.offset)
 
     async def _commit(self, reader: LogReader) -> None:
-        heard, self._heard = self._heard, {}
-        if heard:
-            await reader.commit({partition: Committed(offset) for partition, offset in heard.items()})
+        """What a commit could not say the next one says, also where nothing more comes: a quiet log has no lag."""
+        heard = dict(self._heard)
+        if heard and await reader.commit({partition: Committed(offset) for partition, offset in heard.items()}):
+            self._heard = {partition: at for partition, at in self._heard.items() if heard.get(partition) != at}
 
     async def _note(self, record: Record) -> None:
         """Almost everything on the neighbours' topics is not for us, so only what can be is decoded."""

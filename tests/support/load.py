@@ -22,6 +22,8 @@ PACE = 15
 """So many customers are busy at a time; after so many commands the oldest makes room for the next, who has all to come."""
 AT_ONCE = 60
 """Requests under way at most, so that an outage does not become a flood."""
+REPEAT_EVERY = 20
+"""Of so many commands one is sent again: by count and not by chance, so that a slow machine repeats its share too."""
 
 
 @dataclass(slots=True)
@@ -158,7 +160,7 @@ class Load:
             return self._doubtful.popleft()
         if not self._going:
             return None
-        if sent and chance.random() < 0.05:
+        if len(sent) >= REPEAT_EVERY * (self.repeats + 1):
             self.repeats += 1
             return sent[chance.randrange(max(0, len(sent) - 200), len(sent))]
         command = self._made(chance)
