@@ -50,8 +50,8 @@ class Reader:
 
 async def heard(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "COMMIT_EVERY", 0.005)
-    nobody = cast(Any, None)
-    listening = Neighbours(lambda: cast(LogReader, reader), nobody, nobody, nobody, lambda: 0)
+    nobody = cast("Any", None)
+    listening = Neighbours(lambda: cast("LogReader", reader), nobody, nobody, nobody, lambda: 0)
     with suppress(TimeoutError):
         async with asyncio.timeout(0.3):
             await listening.run()
