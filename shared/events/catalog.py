@@ -76,6 +76,7 @@ CUSTOMERS = Topic(
         c.TaskActedOn,
         c.CaseActedOn,
         c.CustomerResumeRequested,
+        c.RulesActivated,
         *TIME,
     ),
 )

@@ -298,3 +298,15 @@ class HistoryBegan(Data):
 class HistoryEnded(Data):
     event_type: ClassVar[str] = "guanxi.history.ended.v1"
     import_id: str
+
+
+class RulesActivated(Data):
+    """From this record on, its partition is segmented under other rules; concerns no customer, and no other service.
+
+    `number` rises with every activation; `rules`: the whole file; `digest`: SHA-256 of its UTF-8 bytes, in hex.
+    """
+
+    event_type: ClassVar[str] = "guanxi.rules.activated.v1"
+    number: int
+    rules: str
+    digest: str

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from shared.clock import Instant
 from shared.events.catalog import topic as catalogue_topic
 from shared.events.codec import UndecodableEvent, decode
-from shared.events.customers import ClockTicked, HistoryBegan, HistoryEnded
+from shared.events.customers import ClockTicked, HistoryBegan, HistoryEnded, RulesActivated
 from shared.events.envelope import Event
 from shared.processing.records import Record
 
 _CUSTOMER_ID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME_MARKS = (ClockTicked, HistoryBegan, HistoryEnded)
+OF_NOBODY = (*TIME_MARKS, RulesActivated)
+"""What stands in a partition without a key, because it concerns no customer."""
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ def arrive(record: Record) -> Arrival:
         event = decode(record.value or b"")
     except UndecodableEvent as error:
         return Arrival(record, None, owner, str(error))
-    if isinstance(event.data, TIME_MARKS):
+    if isinstance(event.data, OF_NOBODY):
         return Arrival(record, event, None)
     if event.subject != owner or owner is None:
         return Arrival(record, None, None, "the key is not the event's subject")

@@ -235,6 +235,15 @@ async def test_a_timer_of_a_customer_whose_bracket_has_yet_to_begin_again_waits_
     assert [(e["time"], e.get("history")) for e in world.said(ALICE)][-1] == (to_rfc3339(old + WINDOW), True)
 
 
+async def test_rules_that_are_activated_concern_no_customer_and_are_no_dead_letter() -> None:
+    """They stand without a key in the stream that every service reads."""
+    world = SmallWorld(Counts(), partitions=1)
+    world.append(of_time("rules.activated", 0, START, number=2, rules="…", digest="…"), purchase(ALICE, "1", START))
+    await world.drain()
+    assert world.records("guanxi.segmentation.dead-letters.v1") == []
+    assert (await world.document(ALICE)).positions == {"customers:0": 1}
+
+
 async def test_an_idle_system_asks_for_no_ticks() -> None:
     """Marks of time alone wait for the next record: were a tick asked for, our neighbours' marks about it would ask again."""
     world = SmallWorld(Tasks(), partitions=1)
