@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownMemberIdError
 from aiokafka.structs import OffsetAndMetadata
 
-from shared.events.catalog import Topic, group_of, inputs_of
+from shared.events.catalog import Topic
 from shared.processing.kafka import KafkaConnection, group_positions, start_or_stop, stop_quietly
 from shared.processing.ports import TransientError
 from shared.processing.records import TopicPartition as Place
@@ -37,9 +37,8 @@ class GroupOffsets:
         self._report = report
         self._repair = repair
 
-    async def ensure(self, service: str) -> None:
+    async def ensure(self, group: str, inputs: Sequence[Topic]) -> None:
         """A group that never read a topic starts at its first record; what it applied already, it skips."""
-        group, inputs = group_of(service), inputs_of(service)
         committed = await self._committed(group, inputs)
         bounds = await self._bounds(list(committed))
         wanted: dict[TopicPartition, int] = {}
@@ -95,7 +94,7 @@ class GroupOffsets:
             offsets = {place: OffsetAndMetadata(offset, "") for place, offset in wanted.items()}
             await asyncio.wait_for(consumer.commit(offsets), _SECONDS)
         except UnknownMemberIdError as error:
-            service = group.removeprefix("guanxi.")
+            service = group.split(".")[1]
             raise ProvisionError(f"{group} is at work: stop it first (guanxi scale {service} 0)") from error
         except KafkaError as error:
             raise ProvisionError(f"the offsets of {group} cannot be set: {error!r}") from error

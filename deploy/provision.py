@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
 
 from deploy.offsets import GroupOffsets, ProvisionError, Report
 from shared.clock import HOUR
-from shared.events.catalog import KEPT, SERVICES, TOPICS, Topic
+from shared.events.catalog import FOLLOWERS, KEPT, SERVICES, TOPICS, Topic, group_of, inputs_of
 from shared.settings import Settings
 
 _QUIET = logging.getLogger("guanxi.provision-client")
@@ -105,7 +105,9 @@ def settings_of(topic: Topic) -> dict[str, str]:
 
 async def _offsets_and_stores(settings: Settings, offsets: GroupOffsets) -> None:
     for service in SERVICES:
-        await offsets.ensure(service)
+        await offsets.ensure(group_of(service), inputs_of(service))
+    for follower in FOLLOWERS:
+        await offsets.ensure(follower.group, follower.topics)
     await _stores(settings)
 
 

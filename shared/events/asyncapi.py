@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from shared.clock import HOUR
-from shared.events.catalog import KEPT, TOPICS, Topic, group_of
+from shared.events.catalog import FOLLOWERS, KEPT, TOPICS, Topic, group_of
 from shared.events.codec import CONTENT_TYPE, data_types, short_name
 from shared.events.envelope import Data, Event
 
@@ -74,12 +74,19 @@ def _described(topic: Topic) -> str:
 
 def _operations(topic: Topic) -> dict[str, Any]:
     sending = {f"{service}.sends.{topic.short}": _operation(topic, "send") for service in topic.producers}
-    receiving = {f"{service}.receives.{topic.short}": _receiving(topic, service) for service in topic.consumers}
-    return sending | receiving
+    receiving = {
+        f"{service}.receives.{topic.short}": _receiving(topic, group_of(service)) for service in topic.consumers
+    }
+    following = {
+        f"{follower.service}.{follower.name}.receives.{topic.short}": _receiving(topic, follower.group)
+        for follower in FOLLOWERS
+        if topic in follower.topics
+    }
+    return sending | receiving | following
 
 
-def _receiving(topic: Topic, service: str) -> dict[str, Any]:
-    group = {"type": "string", "enum": [group_of(service)]}
+def _receiving(topic: Topic, named: str) -> dict[str, Any]:
+    group = {"type": "string", "enum": [named]}
     return _operation(topic, "receive") | {"bindings": {"kafka": {"groupId": group, "bindingVersion": BINDING}}}
 
 

@@ -152,6 +152,30 @@ TOPICS: tuple[Topic, ...] = (
     *(dead_letters(service) for service in SERVICES),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """Reads beside a service's engine, in a group of its own: what it reads is no input, so the engine never merges it."""
+
+    service: str
+    name: str
+    topics: tuple[Topic, ...]
+
+    @property
+    def group(self) -> str:
+        return f"{group_of(self.service)}.{self.name}"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Full names, as readers take them."""
+        return tuple(topic.name for topic in self.topics)
+
+
+CHRONICLE = Follower("segmentation", "chronicle", (CUSTOMERS, SEGMENTS, SEGMENTS_LATEST))
+"""Records the changes, the sizes and where a customer's records lie; keeps the compacted topic right."""
+
+FOLLOWERS: tuple[Follower, ...] = (CHRONICLE,)
+
 OUTPUT = {"segmentation": SEGMENTS, "followup": FOLLOWUPS, "feedback": FEEDBACK}
 """The topic on which a service says what it decided."""
 
@@ -168,6 +192,11 @@ def inputs_of(service: str) -> tuple[Topic, ...]:
     """What a processing service merges, in the order that breaks ties; intake reads neighbours for receipts only."""
     found = [t for t in TOPICS if service in t.consumers]
     return tuple(sorted(found, key=lambda t: t.name))
+
+
+def followed_by(service: str) -> tuple[Topic, ...]:
+    """What a service's followers read, each topic once."""
+    return tuple(dict.fromkeys(t for follower in FOLLOWERS if follower.service == service for t in follower.topics))
 
 
 def group_of(service: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.events.asyncapi import document, write
-from shared.events.catalog import TOPICS
+from shared.events.catalog import FOLLOWERS, TOPICS
 from shared.events.codec import HEADERS, data_types
 from tests.support.asyncapi_traffic import COMMITTED, committed, faults
 from tests.support.json_schema import resolve, violations
@@ -48,7 +48,12 @@ def test_every_topic_is_a_channel_with_its_operations_and_bindings() -> None:
         for service in topic.consumers:
             receiving = whole["operations"][f"{service}.receives.{topic.short}"]
             assert receiving["bindings"]["kafka"]["groupId"]["enum"] == [f"guanxi.{service}"]
-    assert len(whole["operations"]) == sum(len(t.producers) + len(t.consumers) for t in TOPICS)
+    for follower in FOLLOWERS:
+        for topic in follower.topics:
+            receiving = whole["operations"][f"{follower.service}.{follower.name}.receives.{topic.short}"]
+            assert receiving["bindings"]["kafka"]["groupId"]["enum"] == [follower.group]
+    followed = sum(len(follower.topics) for follower in FOLLOWERS)
+    assert len(whole["operations"]) == sum(len(t.producers) + len(t.consumers) for t in TOPICS) + followed
 
 
 def test_every_type_is_a_message() -> None:

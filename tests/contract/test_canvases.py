@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from shared.events.catalog import SERVICES, TOPICS
+from shared.events.catalog import SERVICES, TOPICS, followed_by
 
 PARTS = ("Purpose", "Consumes", "Publishes", "Store", "Promises")
 
@@ -30,7 +30,8 @@ def test_a_canvas_has_every_part(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_canvas_names_what_is_consumed(service: str) -> None:
-    assert topics(canvas(service)["Consumes"]) == {topic.name for topic in TOPICS if service in topic.consumers}
+    merged = {topic.name for topic in TOPICS if service in topic.consumers}
+    assert topics(canvas(service)["Consumes"]) == merged | {topic.name for topic in followed_by(service)}
 
 
 @pytest.mark.parametrize("service", SERVICES)

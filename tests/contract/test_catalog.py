@@ -5,7 +5,19 @@ import re
 import pytest
 
 from shared.events import catalog
-from shared.events.catalog import KEPT, OUTPUT, PARTITIONS, SERVICES, TOPICS, Topic, group_of, inputs_of, topic
+from shared.events.catalog import (
+    FOLLOWERS,
+    KEPT,
+    OUTPUT,
+    PARTITIONS,
+    SERVICES,
+    TOPICS,
+    Topic,
+    followed_by,
+    group_of,
+    inputs_of,
+    topic,
+)
 from shared.events.codec import data_types, short_name
 
 
@@ -35,6 +47,16 @@ def test_inputs_come_in_the_order_that_breaks_ties() -> None:
     assert [t.short for t in inputs_of("feedback")] == ["customers", "segments"]
     assert [t.short for t in inputs_of("intake")] == ["feedback", "followups", "segments", "wakeups"]
     assert group_of("followup") == "guanxi.followup"
+
+
+def test_a_follower_has_a_group_of_its_own_and_is_no_input() -> None:
+    groups = [follower.group for follower in FOLLOWERS]
+    assert len({*groups, *map(group_of, SERVICES)}) == len(groups) + len(SERVICES)
+    for follower in FOLLOWERS:
+        assert follower.service in SERVICES
+        assert set(follower.topics) <= set(TOPICS)
+    assert [t.short for t in followed_by("segmentation")] == ["customers", "segments", "segments.latest"]
+    assert followed_by("feedback") == ()
 
 
 def test_every_service_can_answer_an_erasure_and_pass_time_on() -> None:

@@ -16,7 +16,17 @@ from deploy.offsets import ProvisionError, Report
 from deploy.processes import free_port
 from deploy.provision import KafkaTopics, provision
 from deploy.settings import Machine
-from shared.events.catalog import CUSTOMERS, OUTPUT, SERVICES, TOPICS, WAKEUPS, Topic, group_of, inputs_of
+from shared.events.catalog import (
+    CUSTOMERS,
+    FOLLOWERS,
+    OUTPUT,
+    SERVICES,
+    TOPICS,
+    WAKEUPS,
+    Topic,
+    group_of,
+    inputs_of,
+)
 from shared.processing.kafka import KafkaConnection, group_positions
 from shared.processing.mongo import connect, database_of
 from shared.processing.records import TopicPartition as Place
@@ -60,7 +70,10 @@ def test_every_topic_of_the_catalogue_is_made_as_it_says(settings: Settings, fir
 def test_every_group_begins_at_the_first_record_of_every_input(settings: Settings, first: Report) -> None:
     for service in SERVICES:
         for topic in inputs_of(service):
-            assert _committed(settings, service, topic) == [0] * topic.partitions
+            assert _committed(settings, group_of(service), topic) == [0] * topic.partitions
+    for follower in FOLLOWERS:
+        for topic in follower.topics:
+            assert _committed(settings, follower.group, topic) == [0] * topic.partitions
 
 
 def test_every_processing_service_has_its_collections(settings: Settings, first: Report) -> None:
@@ -97,10 +110,10 @@ def test_an_offset_outside_the_log_is_told_and_only_repaired_on_request(settings
     assert told.done == []
     assert len(told.wrong) == 1
     assert "guanxi.feedback on guanxi.customers.v1:5 stands at 999, but the log ends at 0" in told.wrong[0]
-    assert _committed(settings, "feedback", CUSTOMERS)[5] == 999
+    assert _committed(settings, group_of("feedback"), CUSTOMERS)[5] == 999
     repaired = provision(settings, repair=True)
     assert repaired.done == told.wrong
-    assert _committed(settings, "feedback", CUSTOMERS) == [0] * CUSTOMERS.partitions
+    assert _committed(settings, group_of("feedback"), CUSTOMERS) == [0] * CUSTOMERS.partitions
     assert provision(settings).wrong == []
 
 
@@ -111,9 +124,9 @@ def _config(admin: AdminClient, topic: str) -> dict[str, str]:
     }
 
 
-def _committed(settings: Settings, service: str, topic: Topic) -> list[int | None]:
+def _committed(settings: Settings, group: str, topic: Topic) -> list[int | None]:
     places = [Place(topic.name, number) for number in range(topic.partitions)]
-    found = asyncio.run(group_positions(KafkaConnection(settings.kafka_bootstrap), group_of(service), places))
+    found = asyncio.run(group_positions(KafkaConnection(settings.kafka_bootstrap), group, places))
     return [found[place].offset if place in found else None for place in places]
 
 
