@@ -6,11 +6,12 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
-from services.intake import customers_api, events_api, imports_api
+from services.intake import customers_api, events_api, imports_api, rules_api
 from services.intake.customers_api import CustomerDesk
 from services.intake.events_api import EventDoor
 from services.intake.imports import Imports
 from services.intake.limits import LIMITS
+from services.intake.rules_api import RulesDesk
 from shared.web.app import Readiness, build_app
 from shared.web.keys import KeyRing
 
@@ -19,6 +20,7 @@ def build(
     door: EventDoor,
     desk: CustomerDesk,
     imports: Imports,
+    rules: RulesDesk,
     ring: KeyRing,
     ready: Callable[[], Readiness],
     registry: CollectorRegistry,
@@ -27,6 +29,7 @@ def build(
         customers_api.build_router(desk),
         customers_api.receipts_router(desk),
         imports_api.build_router(imports),
+        rules_api.build_router(rules),
     ]
     limits = {"/v1/imports/": LIMITS.import_body}
     app = build_app(

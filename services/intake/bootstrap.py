@@ -22,8 +22,9 @@ from services.intake.neighbours import Neighbours
 from services.intake.processor import Intake
 from services.intake.publishing import Publisher
 from services.intake.pulse import Pulse
-from services.intake.registers import ImportRegister, KeyRegister, ReceiptRegister
+from services.intake.registers import ImportRegister, KeyRegister, ReceiptRegister, RuleRegister
 from services.intake.rules import load_rules
+from services.intake.rules_api import RulesDesk
 from services.intake.store import IntakeStore
 from services.intake.ticks import Ticker
 from shared.clock import wall_clock
@@ -96,6 +97,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
         EventDoor(intake, checker, wall_clock, metrics.count),
         CustomerDesk(intake, checker, store, receipts, vault, wall_clock),
         Imports(ImportRegister(store.database), store, intake, checker, wall_clock),
+        RulesDesk(RuleRegister(store.database), intake, wall_clock),
         KeyRing(settings.keys_file),
         lambda: _readiness(intake, publisher, pulse),
         registry,

@@ -1,13 +1,16 @@
-"""Small registers beside the flow: customers' data keys, imports, receipts of erasures."""
+"""Small registers beside the flow: customers' data keys, imports, receipts of erasures, versions of the rules."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from services.intake.rule_versions import Ledger
 from services.intake.store import insert_new
 from shared.clock import Instant
 from shared.processing.mongo_connection import translated
+
+_LEDGER = "ledger"
 
 
 class KeyRegister:
@@ -120,3 +123,35 @@ class ReceiptRegister:
         with translated("reading a receipt"):
             found: dict[str, Any] | None = await self._receipts.find_one({"_id": receipt_id})
         return found
+
+
+class RuleRegister:
+    """The ledger of all versions in one document, beside it each text under its digest."""
+
+    def __init__(self, database: Any) -> None:
+        self._ledger = database["rule_versions"]
+        self._texts = database["rule_texts"]
+
+    async def ledger(self) -> Ledger:
+        with translated("reading the versions of the rules"):
+            found = await self._ledger.find_one({"_id": _LEDGER})
+        return Ledger.model_validate_json(found["ledger"]) if found else Ledger()
+
+    async def save(self, ledger: Ledger) -> bool:
+        """False where somebody else changed it meanwhile. `rev` of the argument is the one that it was read with."""
+        rev = ledger.rev + 1
+        document = {"_id": _LEDGER, "rev": rev, "ledger": ledger.model_copy(update={"rev": rev}).model_dump_json()}
+        with translated("keeping the versions of the rules"):
+            if ledger.rev == 0:
+                return not await insert_new(self._ledger, [document])
+            result = await self._ledger.replace_one({"_id": _LEDGER, "rev": ledger.rev}, document)
+        return bool(result.matched_count)
+
+    async def keep(self, digest: str, text: str) -> None:
+        with translated("keeping the text of rules"):
+            await insert_new(self._texts, [{"_id": digest, "text": text}])
+
+    async def text(self, digest: str) -> str | None:
+        with translated("reading the text of rules"):
+            found = await self._texts.find_one({"_id": digest})
+        return found["text"] if found else None

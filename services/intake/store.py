@@ -18,6 +18,8 @@ COLLECTIONS: dict[str, tuple[Index, ...]] = {
     "keys": (),
     "imports": (),
     "receipts": (),
+    "rule_versions": (),
+    "rule_texts": (),
 }
 _DUPLICATE = 11_000
 

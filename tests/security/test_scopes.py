@@ -34,6 +34,11 @@ TABLE: dict[str, dict[tuple[str, str], set[str]]] = {
         ("GET", "/v1/imports/{import_id}"): ADMIN,
         ("POST", "/v1/imports/{import_id}/rows"): ADMIN,
         ("POST", "/v1/imports/{import_id}/end"): ADMIN,
+        ("GET", "/v1/rules"): READ,
+        ("GET", "/v1/rules/{number}"): READ,
+        ("POST", "/v1/rules"): ADMIN,
+        ("POST", "/v1/rules/{number}/activation"): ADMIN,
+        ("POST", "/v1/rules/{number}/withdrawal"): ADMIN,
     },
     "segmentation": {
         ("GET", "/v1/customers/{customer_id}/segments"): READ,

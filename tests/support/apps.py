@@ -13,6 +13,7 @@ from services.intake import api as intake_api
 from services.intake.customers_api import CustomerDesk
 from services.intake.events_api import EventDoor
 from services.intake.imports import Imports
+from services.intake.rules_api import RulesDesk
 from shared.clock import wall_clock
 from shared.processing.mongo import Documents
 from shared.web.app import Readiness, build_app
@@ -47,7 +48,8 @@ def _intake(ring: KeyRing, registry: CollectorRegistry) -> FastAPI:
     door = EventDoor(nothing, nothing, wall_clock, lambda _what, _count: None)
     desk = CustomerDesk(nothing, nothing, nothing, nothing, nothing, wall_clock)
     imports = Imports(nothing, nothing, nothing, nothing, wall_clock)
-    return intake_api.build(door, desk, imports, ring, _ready, registry)
+    rules = RulesDesk(nothing, nothing, wall_clock)
+    return intake_api.build(door, desk, imports, rules, ring, _ready, registry)
 
 
 def routes(app: FastAPI) -> set[tuple[str, str]]:
