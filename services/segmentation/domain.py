@@ -16,7 +16,7 @@ from shared.events.customers import (
     PurchaseRefunded,
 )
 from shared.events.envelope import Event
-from shared.events.segments import SegmentsChanged
+from shared.events.segments import Membership, SegmentsChanged
 from shared.processing.domain import Decision
 
 Segments = dict[str, tuple[str, Instant, Instant | None]]
@@ -72,6 +72,32 @@ class SegmentationDomain:
         return {
             d.name: reasons.because(moment, None, None) for d, reasons in self._dimensions if d.name in state.segments
         }
+
+    def forecast(self, state: CustomerState, at: Instant) -> dict[str, tuple[Instant, Membership]]:
+        """Per dimension when it changes next if nothing happens after `at`, and to what; without those that never do."""
+        found: dict[str, tuple[Instant, Membership]] = {}
+        while (wake := self.wake_at(state)) is not None:
+            decision = self.on_time(state, max(wake, at))
+            for event in decision.events:
+                assert isinstance(event, SegmentsChanged)  # noqa: S101 - segmentation says nothing else
+                for change in event.changes:
+                    found.setdefault(change.dimension, (wake, change.to))
+            state = decision.state
+        return found
+
+    def difference(
+        self, before: CustomerState | None, after: CustomerState, at: Instant, reason: str
+    ) -> SegmentsChanged | None:
+        """What to publish where a customer's state is replaced by one that was made under these rules; None: nothing."""
+        had = {} if before is None else before.segments
+        why, changes = self.because(after, at), []
+        for name in {**had, **after.segments}:
+            was, now = had.get(name, (None,))[0], after.segments.get(name, (None,))[0]
+            if was != now:
+                because = why.get(name, {"rule": ""})
+                because = {**because, "rule": f"{reason}: {because['rule']}".removesuffix(": ")}
+                changes.append({"dimension": name, "from": was, "to": now, "because": because})
+        return self._event(after, changes, after.segments) if changes else None
 
     def _booked(self, state: CustomerState, event: Event, at: Instant) -> Book:
         """A purchase that arrives late counts from when it happened; one from the future, from now."""
@@ -136,15 +162,17 @@ class SegmentationDomain:
         if self._limits.history:
             moved: Changes = {change["dimension"]: (change["from"], change["to"]) for change in changes}
             update["recent"] = (*state.recent[1 - self._limits.history :], (at, moved))
-        event = SegmentsChanged.model_validate(
+        return Decision(state.model_copy(update=update), (self._event(state, changes, update["segments"]),))
+
+    def _event(self, state: CustomerState, changes: list[dict[str, Any]], segments: Segments) -> SegmentsChanged:
+        return SegmentsChanged.model_validate(
             {
                 "customer_id": state.customer_id,
                 "changes": changes,
-                "memberships": {name: segment[0] for name, segment in update["segments"].items()},
+                "memberships": {name: segment[0] for name, segment in segments.items()},
                 "rules_version": self._version,
             }
         )
-        return Decision(state.model_copy(update=update), (event,))
 
 
 def _due(segments: Segments, at: Instant) -> set[str]:

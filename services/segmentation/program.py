@@ -13,7 +13,7 @@ from services.segmentation.dimensions import COMPARISONS, Against, Case, Conditi
 from services.segmentation.metrics import Compare, Count, MedianGap, Metric, NetSpend, Number, Since
 from services.segmentation.money import Rates
 from services.segmentation.reasons import Reasons
-from services.segmentation.rules import Rules, RulesError
+from services.segmentation.rules import Rules
 from services.segmentation.scores import Score, Total
 from services.segmentation.spans import parse_span
 
@@ -30,17 +30,32 @@ class Program:
     dimensions: tuple[tuple[Dimension, Reasons], ...]
 
 
+class Misfit(Exception):
+    """What does not fit together, and at which path of the rules."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path, self.message = path, message
+
+
 def compile_rules(rules: Rules, rates: Rates) -> Program:
-    """Raises RulesError with the path and the nearest right spelling."""
+    """Raises RulesError with file, line, path and the nearest right spelling."""
+    try:
+        return _compiled(rules, rates)
+    except Misfit as misfit:
+        raise rules.error(misfit.path, misfit.message) from None
+
+
+def _compiled(rules: Rules, rates: Rates) -> Program:
     if rules.base_currency != rates.base:
-        raise RulesError(f"base_currency: the rules count in {rules.base_currency}, the exchange rates in {rates.base}")
+        raise Misfit("base_currency", f"the rules count in {rules.base_currency}, the exchange rates in {rates.base}")
     metrics: dict[str, Metric] = {}
     for name, rule in rules.metrics.items():
         metrics[name] = _metric(name, rule, metrics, rates)
     dimensions: dict[str, Dimension] = {}
     for name, dimension in rules.dimensions.items():
         if name in metrics:
-            raise RulesError(f"dimensions.{name}: a metric has this name already")
+            raise Misfit(f"dimensions.{name}", "a metric has this name already")
         dimensions[name] = _dimension(name, dimension, metrics, dimensions)
     reasons = [_reasons(dimension, rules.dimensions[name].shown, metrics) for name, dimension in dimensions.items()]
     return Program(rules, rates, tuple(zip(dimensions.values(), reasons, strict=True)))
@@ -73,14 +88,14 @@ def _score(name: str, rule: written.ScoreOf, known: Mapping[str, Metric]) -> Sco
 def _step(path: str, text: str, of: Metric, points: int) -> tuple[Compare, Number, int]:
     found = _STEP.fullmatch(text.strip())
     if found is None:
-        raise RulesError(f"{path}: {text!r}: expected an operator and a threshold, as '>= 12' or '< 30d'")
+        raise Misfit(path, f"{text!r}: expected an operator and a threshold, as '>= 12' or '< 30d'")
     return _comparison(path, found["operator"], of), _fixed(path, found["right"], of), points
 
 
 def _scored(path: str, name: str, known: Mapping[str, Metric]) -> Score:
     metric = _named(path, name, known)
     if not isinstance(metric, Score):
-        raise RulesError(f"{path}: {name!r} is no score")
+        raise Misfit(path, f"{name!r} is no score")
     return metric
 
 
@@ -102,14 +117,14 @@ def _reasons(dimension: Dimension, template: str | None, metrics: Mapping[str, M
     try:
         names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
     except ValueError:
-        raise RulesError(f"{path}: expected text with metrics in braces, as 'R{{recency}}'") from None
+        raise Misfit(path, "expected text with metrics in braces, as 'R{recency}'") from None
     return Reasons(dimension, template, [_named(path, name, metrics) for name in names])
 
 
 def _condition(path: str, text: str, metrics: Mapping[str, Metric], earlier: Mapping[str, Dimension]) -> Condition:
     found = _SENTENCE.fullmatch(text.strip())
     if found is None:
-        raise RulesError(f"{path}: {text!r}: expected `metric operator threshold`, as 'spend_in_year >= 5000'")
+        raise Misfit(path, f"{text!r}: expected `metric operator threshold`, as 'spend_in_year >= 5000'")
     left, right = found["left"], found["right"]
     if left in earlier:
         return _is(path, found, earlier[left])
@@ -118,22 +133,22 @@ def _condition(path: str, text: str, metrics: Mapping[str, Metric], earlier: Map
     if right in metrics:
         return Against(text, metric, compare, _factor(found["factor"]), _still(path, metrics[right]))
     if found["factor"] is not None:
-        raise RulesError(f"{path}: {text!r}: {_unknown(right, metrics)}")
+        raise Misfit(path, f"{text!r}: {_unknown(right, metrics)}")
     return Against(text, metric, compare, _fixed(path, right, metric))
 
 
 def _is(path: str, found: re.Match[str], dimension: Dimension) -> Is:
     value = found["right"]
     if found["operator"] != "=" or found["factor"] is not None:
-        raise RulesError(f"{path}: {found[0]!r}: a dimension can only be compared with =")
+        raise Misfit(path, f"{found[0]!r}: a dimension can only be compared with =")
     if value not in dimension.values:
-        raise RulesError(f"{path}: {found[0]!r}: {_unknown(value, dimension.values)}")
+        raise Misfit(path, f"{found[0]!r}: {_unknown(value, dimension.values)}")
     return Is(found[0], dimension, value)
 
 
 def _named(path: str, name: str, known: Mapping[str, Any]) -> Any:
     if name not in known:
-        raise RulesError(f"{path}: {_unknown(name, known)}; what is named must stand further up")
+        raise Misfit(path, f"{_unknown(name, known)}; what is named must stand further up")
     return known[name]
 
 
@@ -145,7 +160,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 def _comparison(path: str, operator: str, metric: Metric) -> Compare:
     if operator == "=" and isinstance(metric, Since | MedianGap):
-        raise RulesError(f"{path}: {metric.name} is a time; it can be compared with >=, >, < and <= only")
+        raise Misfit(path, f"{metric.name} is a time; it can be compared with >=, >, < and <= only")
     return COMPARISONS[operator]
 
 
@@ -154,10 +169,10 @@ def _fixed(path: str, text: str, metric: Metric) -> Number:
     if isinstance(metric, Since | MedianGap):
         span = parse_span(text)
         if span is None:
-            raise RulesError(f"{path}: {text!r}: {metric.name} is a time; expected a span such as 30d")
+            raise Misfit(path, f"{text!r}: {metric.name} is a time; expected a span such as 30d")
         return span
     if re.fullmatch(r"\d+(\.\d+)?", text) is None:
-        raise RulesError(f"{path}: {text!r}: expected a number for {metric.name}")
+        raise Misfit(path, f"{text!r}: expected a number for {metric.name}")
     return int(text) if text.isdigit() else Decimal(text)
 
 
@@ -169,5 +184,5 @@ def _factor(text: str | None) -> Number:
 
 def _still(path: str, metric: Metric) -> Metric:
     if metric.moves:
-        raise RulesError(f"{path}: {metric.name} changes with time, so it cannot be a threshold")
+        raise Misfit(path, f"{metric.name} changes with time, so it cannot be a threshold")
     return metric

@@ -1,26 +1,25 @@
 """The rules as people write them: models of `segmentation.yaml` and `exchange_rates.yaml`, read with errors that say where."""
 
-import hashlib
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, ValidationError
+from pydantic_core import ErrorDetails
 
 from services.segmentation.money import Rates
+from services.segmentation.source import RulesError, Source, path_of, read_yaml
 from services.segmentation.spans import parse_span
 from shared.clock import to_instant
 from shared.events.fields import CurrencyCode
 
+__all__ = ["Limits", "Rules", "RulesError", "load_rates", "load_rules", "parse_rules"]
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Value = Annotated[str, Field(min_length=1, max_length=64)]
 Kind = Literal["purchases"]
-
-
-class RulesError(Exception):
-    """Names the file, the path inside it, what is wrong and what was expected."""
 
 
 def _span(text: Any) -> Any:
@@ -124,12 +123,33 @@ class Limits(Strict):
 class Rules(Strict):
     """One version of the rules; `version` is what `segments.changed` names."""
 
-    version: Annotated[str, Field(min_length=1, max_length=32)]
+    version: Annotated[str, Field(min_length=1, max_length=32)] = "1"
     base_currency: CurrencyCode
     limits: Limits = Limits()
     metrics: dict[Name, MetricRule]
     dimensions: Annotated[dict[Name, DimensionRule], Field(min_length=1)]
-    digest: Annotated[str, Field(exclude=True)] = ""
+    _origin: Source | None = PrivateAttr(None)
+
+    def of(self, source: Source) -> "Rules":
+        self._origin = source
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file's text in hex; empty for rules that were not read from text."""
+        return "" if self._origin is None else self._origin.digest
+
+    @property
+    def text(self) -> str:
+        return "" if self._origin is None else self._origin.text
+
+    def error(self, path: str, message: str) -> RulesError:
+        """A fault found at this path when the rules are compiled."""
+        return RulesError(f"{path}: {message}" if self._origin is None else self._origin.error(path, message))
+
+
+KEYS = sorted({key for model in (Rules, Limits, DimensionRule, CaseRule, MedianGapOf) for key in model.model_fields})
+"""What a mistyped key may have been meant to be."""
 
 
 def _money(amount: Any) -> Any:
@@ -156,14 +176,18 @@ Read = TypeVar("Read", bound=Strict)
 
 def load_rules(path: Path) -> Rules:
     """Raises RulesError. Whether the names fit together is found out when the rules are compiled."""
-    text = _text(path)
-    rules = _validated(Rules, path, text)
-    return rules.model_copy(update={"digest": hashlib.sha256(text.encode()).hexdigest()})
+    return parse_rules(_text(path), str(path))
+
+
+def parse_rules(text: str, name: str) -> Rules:
+    """Errors call the file `name`. Raises RulesError."""
+    rules, source = _validated(Rules, text, name)
+    return rules.of(source)
 
 
 def load_rates(path: Path) -> Rates:
     """Raises RulesError."""
-    table = _validated(ExchangeRates, path, _text(path))
+    table, _ = _validated(ExchangeRates, _text(path), str(path))
     dated = {
         currency: sorted((to_instant(datetime(d.year, d.month, d.day, tzinfo=UTC)), rate) for d, rate in rows.items())
         for currency, rows in table.rates.items()
@@ -178,20 +202,18 @@ def _text(path: Path) -> str:
         raise RulesError(f"{path}: {error.strerror or error}") from None
 
 
-def _validated(model: type[Read], path: Path, text: str) -> Read:
+def _validated(model: type[Read], text: str, name: str) -> tuple[Read, Source]:
+    document, source = read_yaml(text, name)
     try:
-        return model.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise RulesError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
+        return model.model_validate(document), source
     except ValidationError as error:
-        found = (f"{path}: {_where(e['loc'])}: {e['msg']}" for e in error.errors(include_url=False))
+        found = (source.error(path_of(e["loc"], source.lines), _said(e)) for e in error.errors(include_url=False))
         raise RulesError("\n".join(found)) from None
 
 
-def _where(location: tuple[int | str, ...]) -> str:
-    """`dimensions.value.cases[0].when`; the tag that pydantic adds for a metric's kind is left out."""
-    shown = ""
-    for index, part in enumerate(location):
-        if not (location[0] == "metrics" and index == 2 and part in KINDS):
-            shown += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return shown.removeprefix(".") or "the file"
+def _said(error: ErrorDetails) -> str:
+    """What was expected; for a key that no part of the rules has, the nearest one that some part has."""
+    if error["type"] != "extra_forbidden":
+        return error["msg"]
+    near = get_close_matches(str(error["loc"][-1]), KEYS, n=1)
+    return f"not known here; did you mean {near[0]!r}?" if near else "not known here; remove it"

@@ -198,6 +198,32 @@ def test_who_objected_has_no_next_instant(domain: SegmentationDomain) -> None:
     assert domain.view(drive.state) == {"memberships": {}}
 
 
+def test_the_forecast_says_when_each_dimension_changes_next_and_to_what(domain: SegmentationDomain) -> None:
+    _, drive = driven(domain, [bought("p", T0, "1000")], T0)
+    assert domain.forecast(drive.state, T0) == {
+        "lifecycle": (T0 + 30 * DAY, "growing"),
+        "status": (T0 + 30 * DAY, "active"),
+        "value": (T0 + 60 * DAY, "low"),
+        "purchase_frequency": (T0 + YEAR, "none"),
+        "spend_level": (T0 + YEAR, "none"),
+    }
+
+
+def test_the_difference_of_two_states_under_these_rules(domain: SegmentationDomain) -> None:
+    _, one = driven(domain, [bought("p", T0, "1000")], T0)
+    _, two = driven(domain, [bought("q", T0, "9000")], T0)
+    event = domain.difference(one.state, two.state, T0, "rules 2")
+    assert event is not None
+    assert moves(event) == {"spend_level": ("medium", "high"), "value": ("medium", "high")}
+    assert event.memberships["spend_level"] == "high"
+    because = change_of(event, "spend_level").because
+    assert (because.rule, because.events) == ("rules 2: spend_level: high when spend_in_year >= 5000", ("q",))
+    assert domain.difference(two.state, two.state, T0, "rules 2") is None
+    fresh = domain.difference(None, two.state, T0, "rules 2")
+    assert fresh is not None
+    assert all(change.from_ is None for change in fresh.changes)
+
+
 def test_erasure_says_nothing_of_its_own(domain: SegmentationDomain) -> None:
     _, drive = driven(domain, [bought("p", T0)], T0)
     erased = CustomerErased(customer_id=CUSTOMER, receipt_id="r")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from services.segmentation.processor import build_domain
-from services.segmentation.rules import RulesError, load_rates
+from services.segmentation.rules import Rules, RulesError, load_rates, parse_rules
 from tests.support.segmentation_drive import CONFIG
 
 
@@ -64,6 +64,25 @@ def test_a_wrong_rule_is_named(config: Path, old: str, new: str, said: list[str]
     message = str(caught.value)
     assert str(config / "segmentation.yaml") in message
     assert [part for part in said if part not in message] == []
+
+
+def test_a_fault_is_named_with_its_line() -> None:
+    text = (CONFIG / "segmentation.yaml").read_text("utf-8")
+    number = text.splitlines().index("    otherwise: dormant") + 1
+    with pytest.raises(RulesError) as caught:
+        parse_rules(text.replace("otherwise: dormant", "otherwize: dormant"), "mine")
+    assert f"mine:{number}: dimensions.status.otherwize: not known here; did you mean 'otherwise'?" in str(caught.value)
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    with pytest.raises(RulesError, match="mine:2: no YAML: 'version' is given twice"):
+        parse_rules("version: '1'\nversion: '2'\n", "mine")
+
+
+def test_the_rules_have_a_json_schema_without_what_is_not_written() -> None:
+    schema = Rules.model_json_schema()
+    assert {"base_currency", "metrics", "dimensions"} <= schema["properties"].keys()
+    assert "digest" not in schema["properties"]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

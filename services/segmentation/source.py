@@ -1,0 +1,104 @@
+"""The text that rules are read from: YAML with lines, so that an error can say where in the file it is."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+Location = tuple[int | str, ...]
+
+
+class RulesError(Exception):
+    """Names the file, the line and path inside it, what is wrong and what was expected."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Only `true` and `false` are booleans: `on`, `no` and `yes` are words that rules use. A key given twice is refused."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _words(first: str, resolvers: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return [pair for pair in resolvers if first in "tTfF" or pair[0] != "tag:yaml.org,2002:bool"]
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: _words(first, resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`name`: what errors call the file. `lines`: from 1, by path, as `dimensions.value.cases[2].when`."""
+
+    name: str
+    text: str
+    digest: str
+    lines: dict[str, int]
+
+    def error(self, path: str, message: str) -> str:
+        line = self._line(path)
+        where = self.name if line is None else f"{self.name}:{line}"
+        return f"{where}: {path or 'the file'}: {message}"
+
+    def _line(self, path: str) -> int | None:
+        """Of the path or, where the file has no such place, of the nearest one above it."""
+        while path and path not in self.lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.lines.get(path)
+
+
+def read_yaml(text: str, name: str) -> tuple[Any, Source]:
+    """The document and where its parts are. Raises RulesError where it is no YAML."""
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        document = None if node is None else loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark is not None else ""
+        raise RulesError(f"{name}{line}: no YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise RulesError(f"{name}: no YAML: {' '.join(str(error).split())}") from None
+    lines: dict[str, int] = {}
+    if node is not None:
+        _note(node, "", lines)
+    return document, Source(name, text, hashlib.sha256(text.encode()).hexdigest(), lines)
+
+
+def _note(node: yaml.Node, path: str, lines: dict[str, int]) -> None:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = f"{path}.{key.value}" if path else str(key.value)
+            lines[inner] = key.start_mark.line + 1
+            _note(value, inner, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _note(value, f"{path}[{index}]", lines)
+
+
+def path_of(location: Location, lines: dict[str, int]) -> str:
+    """A validator's location as a path of the file; what it puts in between (names of variants) is left out.
+
+    A variant may be called as one of its keys is: then the way that leads to the end is the right one.
+    """
+    ways = [""]
+    for part in location[:-1]:
+        ways += [inner for way in ways if (inner := _inner(way, part)) in lines]
+    if not location:
+        return ""
+    ends = {_inner(way, location[-1]): way for way in ways}
+    there = [end for end in ends if end in lines]
+    under = [end for end, way in ends.items() if any(line.startswith(f"{way}.") for line in lines)]
+    return max(there or under or ways, key=len)
+
+
+def _inner(path: str, part: int | str) -> str:
+    return f"{path}[{part}]" if isinstance(part, int) else f"{path}.{part}".removeprefix(".")
