@@ -214,7 +214,7 @@ def test_the_difference_of_two_states_under_these_rules(domain: SegmentationDoma
     _, two = driven(domain, [bought("q", T0, "9000")], T0)
     event = domain.difference(one.state, two.state, T0, "rules 2")
     assert event is not None
-    assert moves(event) == {"spend_level": ("medium", "high"), "value": ("medium", "high")}
+    assert moves(event) == {"spend_level": ("medium", "high")}
     assert event.memberships["spend_level"] == "high"
     because = change_of(event, "spend_level").because
     assert (because.rule, because.events) == ("rules 2: spend_level: high when spend_in_year >= 5000", ("q",))
