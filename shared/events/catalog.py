@@ -183,7 +183,10 @@ class Follower:
 CHRONICLE = Follower("segmentation", "chronicle", (CUSTOMERS, SEGMENTS, SEGMENTS_LATEST))
 """Records the changes, the sizes and where a customer's records lie; keeps the compacted topic right."""
 
-FOLLOWERS: tuple[Follower, ...] = (CHRONICLE,)
+DELIVER = Follower("segmentation", "deliver", (SEGMENTS, SUBSCRIPTIONS))
+"""Tells subscribers of changes by webhook."""
+
+FOLLOWERS: tuple[Follower, ...] = (CHRONICLE, DELIVER)
 
 OUTPUT = {"segmentation": SEGMENTS, "followup": FOLLOWUPS, "feedback": FEEDBACK}
 """The topic on which a service says what it decided."""

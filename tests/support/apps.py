@@ -14,6 +14,7 @@ from services.intake.customers_api import CustomerDesk
 from services.intake.events_api import EventDoor
 from services.intake.imports import Imports
 from services.intake.rules_api import RulesDesk
+from services.intake.subscriptions_desk import SubscriptionDesk
 from shared.clock import wall_clock
 from shared.processing.mongo import Documents
 from shared.web.app import Readiness, build_app
@@ -49,7 +50,8 @@ def _intake(ring: KeyRing, registry: CollectorRegistry) -> FastAPI:
     desk = CustomerDesk(nothing, nothing, nothing, nothing, nothing, wall_clock)
     imports = Imports(nothing, nothing, nothing, nothing, wall_clock)
     rules = RulesDesk(nothing, nothing, wall_clock)
-    return intake_api.build(door, desk, imports, rules, ring, _ready, registry)
+    subscriptions = SubscriptionDesk(nothing, nothing, nothing, wall_clock, private=False)
+    return intake_api.build(door, desk, imports, rules, subscriptions, ring, _ready, registry)
 
 
 def routes(app: FastAPI) -> set[tuple[str, str]]:
