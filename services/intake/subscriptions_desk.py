@@ -57,7 +57,7 @@ class SubscriptionDesk:
         new = subscriptions.created(new, by.name)
         if not await self._register.add(new):
             return await self._repeated(name, print_)
-        return await self._said(new), secret
+        return await self.send(new), secret
 
     async def _repeated(self, name: str, print_: str) -> tuple[Subscription, str]:
         first = await self.get(name)
@@ -65,7 +65,7 @@ class SubscriptionDesk:
             raise Problem(422, "Used for other content", "This Idempotency-Key was already used for other content.")
         if first.number > 1:
             raise Problem(409, "Changed since", "It was made and then changed; rotate its secret to get one.")
-        return await self._said(first), self._seal.open_(name, first.secrets[0].sealed)
+        return await self.send(first), self._seal.open_(name, first.secrets[0].sealed)
 
     async def living(self) -> list[Subscription]:
         return await self._register.living()
@@ -107,7 +107,7 @@ class SubscriptionDesk:
         while True:
             try:
                 for left in await self._register.unsent():
-                    await self._said(left)
+                    await self.send(left)
                     log.info("a subscription's events are sent that an earlier attempt left")
             except TransientError:
                 log.warning("a subscription's events could not be sent; they are kept and sent again")
@@ -117,10 +117,10 @@ class SubscriptionDesk:
         for _ in range(ATTEMPTS):
             moved = move(await self.get(name))
             if await self._register.save(moved):
-                return await self._said(moved.model_copy(update={"rev": moved.rev + 1}))
+                return await self.send(moved.model_copy(update={"rev": moved.rev + 1}))
         raise Problem(409, "Changed by somebody else", "Look at it again and repeat the change.")
 
-    async def _said(self, subscription: Subscription) -> Subscription:
+    async def send(self, subscription: Subscription) -> Subscription:
         """What is not sent yet of it is sent, oldest first; whoever sends it a second time sends the same."""
         if subscription.outbox:
             await self._writer.publish(subscriptions.messages(subscription))
