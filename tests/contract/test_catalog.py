@@ -55,7 +55,12 @@ def test_a_follower_has_a_group_of_its_own_and_is_no_input() -> None:
     for follower in FOLLOWERS:
         assert follower.service in SERVICES
         assert set(follower.topics) <= set(TOPICS)
-    assert [t.short for t in followed_by("segmentation")] == ["customers", "segments", "segments.latest"]
+    assert [t.short for t in followed_by("segmentation")] == [
+        "customers",
+        "segments",
+        "segments.latest",
+        "subscriptions",
+    ]
     assert followed_by("feedback") == ()
 
 
