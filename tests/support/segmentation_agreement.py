@@ -14,8 +14,6 @@ from tests.support.segmentation_measures import Measure
 from tests.support.segmentation_oracle import COMPOSITES, Change, Meaning, history
 
 UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000}
-SINCE = ("since_first_purchase", "since_last_purchase")
-"""Measures that grow with time alone."""
 
 
 @dataclass
@@ -105,10 +103,14 @@ def recomputed(meaning: Meaning, ids: Iterable[str], truth: Change) -> Mapping[s
 
 def _moved(name: str, measure: Measure, at: int) -> bool:
     """By time alone, and at this very instant: it grows, or something left its window."""
-    return name in SINCE or any(entry.at + within == at for entries, within in measure.windows for entry in entries)
+    return name.startswith("since_") or any(
+        entry.at + within == at for entries, within in measure.windows for entry in entries
+    )
 
 
 def as_measured(measure: Measure, value: Any) -> Any:
+    if isinstance(measure.value, dict):
+        return {category: Fraction(net) for category, net in value.items() if Fraction(net)}
     if isinstance(measure.value, Fraction) and isinstance(value, str) and value[-1] not in UNITS:
         return Fraction(Decimal(value))
     if isinstance(measure.value, int | Fraction) and isinstance(value, str):

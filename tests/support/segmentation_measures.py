@@ -72,7 +72,8 @@ def _purchases(known: Known, at: int) -> dict[str, Measure]:
         "frequency": Measure(frequency, year, bought),
         "monetary": Measure(monetary, money, spent),
         "rfm": Measure(recency + frequency + monetary, [*last, *money], spent),
-        "spend_by_category": Measure(_shares(year, spend), money, spent),
+        "spend_by_category": Measure(_by_category(year), money, spent),
+        "spend_by_category.whole": Measure(spend, money, spent),
     }
 
 
@@ -97,13 +98,12 @@ def _said(known: Known, at: int) -> dict[str, Measure]:
     }
 
 
-def _shares(year: Sequence[Order], spend: Fraction) -> dict[str, Fraction]:
-    """Of the net spend, by category; nothing spent: no shares."""
+def _by_category(year: Sequence[Order]) -> dict[str, Fraction]:
     spent: dict[str, Fraction] = {}
-    for order in year if spend > 0 else ():
+    for order in year:
         for category, net in order.by_category().items():
             spent[category] = spent.get(category, NOTHING) + net
-    return {category: net / spend for category, net in spent.items()}
+    return {category: net for category, net in spent.items() if net}
 
 
 def in_gap_window(orders: Sequence[Order]) -> list[Order]:

@@ -25,25 +25,24 @@ Amounts = dict[str, Fraction]
 
 @dataclass
 class Order:
-    """`parts`: what was bought, by category (None: of no category) and currency. `net`: in the base currency."""
+    """`made`: its purchases. `net`: in the base currency."""
 
     at: int
     ids: list[str] = field(default_factory=list)
+    made: list["Fact"] = field(default_factory=list)
     bought: Amounts = field(default_factory=dict)
     refunded: Amounts = field(default_factory=dict)
-    parts: dict[tuple[str | None, str], Fraction] = field(default_factory=dict)
     is_order: bool = True
     net: Fraction = NOTHING
 
     def by_category(self) -> dict[str, Fraction]:
-        """Net, in the base currency: a refund takes from every part in proportion."""
-        bought = worth(self.bought, self.at)
-        spent: dict[str, Fraction] = {}
-        for (category, currency), amount in self.parts.items():
-            if category is not None and bought:
-                part = (converted(currency, amount, self.at) or NOTHING) * self.net / bought
-                spent[category] = spent.get(category, NOTHING) + part
-        return spent
+        """The net amount, in proportion to what was bought under each category; what has none is left out."""
+        parts: dict[str | None, Fraction] = {}
+        for fact in self.made:
+            for category, amount in _lines(fact, self.at):
+                parts[category] = parts.get(category, NOTHING) + amount
+        whole = sum(parts.values(), NOTHING)
+        return {c: amount * self.net / whole for c, amount in parts.items() if c is not None and amount}
 
 
 def booked(facts: Sequence["Fact"]) -> tuple[list[Order], list[Order]]:
@@ -56,8 +55,7 @@ def booked(facts: Sequence["Fact"]) -> tuple[list[Order], list[Order]]:
             order.at = min(order.at, fact.counts_at)
             order.ids.append(fact.id)
             _add(order.bought, fact.currency, Fraction(fact.amount))
-            for category, amount in categories(fact).items():
-                order.parts[category, fact.currency] = order.parts.get((category, fact.currency), NOTHING) + amount
+            order.made.append(fact)
     for fact in facts:
         if fact.kind == "refund":
             own = orders.get(_key(fact)) if fact.order_id is not None else None
@@ -71,19 +69,22 @@ def booked(facts: Sequence["Fact"]) -> tuple[list[Order], list[Order]]:
     return _sorted(order for order in orders.values() if not _returned(order)), _sorted(loose)
 
 
-def categories(fact: "Fact") -> dict[str | None, Fraction]:
-    """A purchase's amount by category: items are lines of the order; what they leave of its amount is the order's own."""
-    amount, own = Fraction(fact.amount), fact.said.get("category")
-    priced = [item for item in fact.said.get("items", ()) if item.get("amount")]
-    if any(item["amount"]["currency"] != fact.currency for item in priced):
-        return {own: amount}
-    lines = [(item.get("category") or own, Fraction(item["amount"]["amount"])) for item in priced]
-    total = sum((line for _, line in lines), NOTHING)
-    scale = amount / total if total > amount else Fraction(1)
-    split: dict[str | None, Fraction] = {own: max(amount - total, NOTHING)}
-    for category, line in lines:
-        split[category] = split.get(category, NOTHING) + line * scale
-    return split
+def _lines(fact: "Fact", at: int) -> list[tuple[str | None, Fraction]]:
+    """What was bought, in the base currency: each item with an amount, and what these leave of the order's amount.
+
+    An item's category wins over the order's; that of items without an amount, too, where they agree.
+    """
+    items, own = fact.said.get("items", ()), fact.said.get("category")
+    lines = [
+        (item.get("category") or own, converted(item["amount"]["currency"], Fraction(item["amount"]["amount"]), at))
+        for item in items
+        if item.get("amount")
+    ]
+    known = [(category, amount or NOTHING) for category, amount in lines]
+    whole = converted(fact.currency, Fraction(fact.amount), at) or NOTHING
+    others = {item.get("category") or own for item in items if not item.get("amount")}
+    rest = max(whole - sum((amount for _, amount in known), NOTHING), NOTHING)
+    return [*known, (others.pop() if len(others) == 1 else own, rest)]
 
 
 def converted(currency: str, amount: Fraction, at: int) -> Fraction | None:

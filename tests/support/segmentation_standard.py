@@ -73,8 +73,10 @@ def _satisfaction(look: Look) -> Value:
 
 
 def _top_categories(look: Look) -> Value:
-    shares: Any = look["spend_by_category"]
-    return tuple(sorted(category for category, share in shares.items() if share >= Fraction(30, 100)))
+    """Nothing spent: none."""
+    spent: Any = look["spend_by_category"]
+    whole: Any = look["spend_by_category.whole"]
+    return tuple(sorted(c for c, net in spent.items() if whole > 0 and net / whole >= Fraction(30, 100)))
 
 
 def _needs(look: Look) -> Value:
