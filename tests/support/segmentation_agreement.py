@@ -88,7 +88,7 @@ def _measures_agree(meaning: Meaning, change: SegmentChange, truth: Change) -> N
     assert len(set(because.events)) == len(because.events)
     began = truth.began.get(change.dimension) if change.from_ is not None else None
     left = set() if began is None else {i for m in named.values() for i in m.left(began, truth.at)}
-    assert left <= set(because.expired), (change, left)  # EXACT LATER
+    assert left <= set(because.expired), (change, left)
     again = recomputed(meaning, because.events, truth)
     assert {name: again[name].value for name in named} == {name: measure.value for name, measure in named.items()}
     if truth.cause is None and change.dimension not in meaning.hold:
