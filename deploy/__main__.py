@@ -8,7 +8,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from deploy.cache import MissingTool
-from deploy.commands import delegating, reading, repairing, running
+from deploy.commands import delegating, reading, repairing, rules, running
 from deploy.console import Failure, say
 from deploy.offsets import ProvisionError
 from deploy.processes import StartError
@@ -37,6 +37,8 @@ def build() -> typer.Typer:
     app.add_typer(reading.segments, name="segments")
     app.add_typer(repairing.dead, name="dead-letters")
     app.add_typer(repairing.parked, name="parked")
+    rules.rules.command("what-if", context_settings=whole)(rules.what_if)
+    app.add_typer(rules.rules, name="rules")
     if importlib.util.find_spec("deploy.demo") is not None:
         app.command("demo")(importlib.import_module("deploy.demo").demo)
     return app

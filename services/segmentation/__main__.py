@@ -1,7 +1,10 @@
-"""`python -m services.segmentation`: run, rebuild, verify."""
+"""`python -m services.segmentation`: run, rebuild, verify, what-if."""
 
 from services.segmentation.bootstrap import SERVICE
+from services.segmentation.rules_commands import add_commands
 from shared.processing.commands import service_app
 
 if __name__ == "__main__":
-    service_app(SERVICE)()
+    app = service_app(SERVICE)
+    add_commands(app)
+    app()

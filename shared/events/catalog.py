@@ -10,7 +10,6 @@ from shared.events import customers as c
 from shared.events import feedback as b
 from shared.events import followups as f
 from shared.events import segments as s
-from shared.events import subscriptions as u
 from shared.events import wakeups as w
 from shared.events.envelope import Data
 
@@ -128,13 +127,6 @@ FEEDBACK = Topic(
         *TIME,
     ),
 )
-SUBSCRIPTIONS = Topic(
-    "guanxi.subscriptions.v1",
-    "intake",
-    (),
-    (u.SubscriptionCreated, u.SubscriptionChanged, u.SubscriptionDeleted, u.SubscriptionReplayRequested),
-    key="subscription_id",
-)
 WAKEUPS = Topic(
     "guanxi.wakeups.v1",
     "segmentation, followup, feedback",
@@ -156,7 +148,6 @@ TOPICS: tuple[Topic, ...] = (
     SEGMENTS_LATEST,
     FOLLOWUPS,
     FEEDBACK,
-    SUBSCRIPTIONS,
     WAKEUPS,
     *(dead_letters(service) for service in SERVICES),
 )
@@ -183,10 +174,7 @@ class Follower:
 CHRONICLE = Follower("segmentation", "chronicle", (CUSTOMERS, SEGMENTS, SEGMENTS_LATEST))
 """Records the changes, the sizes and where a customer's records lie; keeps the compacted topic right."""
 
-DELIVER = Follower("segmentation", "deliver", (SEGMENTS, SUBSCRIPTIONS))
-"""Tells subscribers of changes by webhook."""
-
-FOLLOWERS: tuple[Follower, ...] = (CHRONICLE, DELIVER)
+FOLLOWERS: tuple[Follower, ...] = (CHRONICLE,)
 
 OUTPUT = {"segmentation": SEGMENTS, "followup": FOLLOWUPS, "feedback": FEEDBACK}
 """The topic on which a service says what it decided."""

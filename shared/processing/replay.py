@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shared.clock import Instant
 from shared.processing.arrivals import Arrival
 from shared.processing.batch import Batch, Loaded, Outcome
 from shared.processing.document import Document, Entry
@@ -56,6 +57,15 @@ class Replay:
 
     def documents(self) -> Iterable[Document]:
         return (loaded.document for loaded in self._loaded.values())
+
+    def customers(self) -> Iterable[tuple[Document, Any]]:
+        """Those in memory, each with its decoded state (None: there is none)."""
+        return ((loaded.document, loaded.state) for loaded in self._loaded.values())
+
+    @property
+    def time(self) -> Instant:
+        """The partition's, after what was applied."""
+        return self._owned.time.now
 
     async def flush(self, store: Store) -> int:
         """Writes what changed since the last flush into a collection that only this replay writes."""

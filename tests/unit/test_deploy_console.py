@@ -20,7 +20,7 @@ from shared.events.catalog import SERVICES
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "contract" / "golden"
 COMMANDS = ("up", "down", "status", "doctor", "scale", "provision", "tail", "import", "keys", "segments", "rebuild", "verify",
-            "dead-letters", "parked", "erase")  # fmt: skip
+            "dead-letters", "parked", "erase", "rules")  # fmt: skip
 
 
 def guanxi(tmp_path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,0 +1,110 @@
+"""Commands of segmentation that ask the whole log what other rules would make of it."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.segmentation.program import compile_rules
+from services.segmentation.rules import Rules, RulesError, load_rates, load_rules
+from services.segmentation.sweep import Progress, applied_so_far, processes_for, sweep
+from services.segmentation.what_if import Tally
+from services.segmentation.what_if_question import WhatIf
+from services.segmentation.what_if_report import Run, as_data, as_text, moved_lines
+from shared.clock import to_instant
+from shared.events.catalog import PARTITIONS
+from shared.processing.ports import FatalError, TransientError
+from shared.settings import Settings, SettingsError
+
+Json = Annotated[bool, typer.Option("--json", help="Print data as JSON.")]
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A rules file.")]
+Against = Annotated[Path | None, typer.Option(help="Compare with this file instead of the rules in force.")]
+Partitions = Annotated[
+    list[int] | None,
+    typer.Option("--partition", min=0, max=PARTITIONS - 1, help="Only these partitions: sooner, and a fair sample."),
+]
+Processes = Annotated[int | None, typer.Option(min=1, max=PARTITIONS, help="As many as there are cores, if not given.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    app.command("what-if")(what_if)
+
+
+def what_if(
+    file: File,
+    against: Against = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Count history from this day on (UTC).")
+    ] = None,
+    partition: Partitions = None,
+    flapping: Annotated[int, typer.Option(min=1, help="Changes within 30 days that are still calm.")] = 3,
+    processes: Processes = None,
+    customers: Annotated[Path | None, typer.Option(help="Write every customer that would move to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What another rules file would make of all that ever happened: who would move, when, how restlessly, and why.
+
+    Reads the log in processes of its own and touches nothing that is live.
+    """
+    try:
+        tally, run = _what_if(Settings.from_environment(), file, against, since, partition, flapping, processes)
+    except (RulesError, SettingsError, TransientError, FatalError) as error:
+        typer.echo(f"failed: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing was changed", err=True)
+        raise typer.Exit(1) from None
+    if customers is not None:
+        customers.write_text("".join(json.dumps(line) + "\n" for line in moved_lines(tally)), "utf-8")
+    data = as_data(tally, run)
+    typer.echo(json.dumps(data, ensure_ascii=False) if as_json else "\n".join(as_text(data)))
+
+
+def _what_if(
+    settings: Settings,
+    file: Path,
+    against: Path | None,
+    since: datetime | None,
+    partition: list[int] | None,
+    flapping: int,
+    processes: int | None,
+) -> tuple[Tally, Run]:
+    rates = settings.config_dir / "exchange_rates.yaml"
+    candidate, in_force = load_rules(file), load_rules(against or settings.config_dir / "segmentation.yaml")
+    for rules in (candidate, in_force):
+        compile_rules(rules, load_rates(rates))
+    begin = 0 if since is None else to_instant(since.replace(tzinfo=UTC))
+    question = WhatIf(candidate=candidate, active=in_force, rates=rates, since=begin, flapping=flapping)
+    began = time.monotonic()
+    count = processes or processes_for(len(partition or range(PARTITIONS)))
+    tally = _asked(question, settings, partition, count) if question.dimensions else Tally()
+    run = Run(str(file), _called(in_force, against), flapping, count, time.monotonic() - began)
+    return tally, run
+
+
+def _asked(question: WhatIf, settings: Settings, partition: list[int] | None, count: int) -> Tally:
+    stops = asyncio.run(applied_so_far(settings))
+    wanted: Mapping[int, int] = {n: stops[n] for n in partition} if partition else stops
+    tally = Tally()
+    for part in sweep(question, wanted, settings, count, _tell):
+        tally.merge(part)
+    return tally
+
+
+def _tell(progress: Progress) -> None:
+    share = progress.applied / progress.records if progress.records else 1
+    line = f"{share:4.0%}: {progress.applied:,} of {progress.records:,} records, {progress.partitions} partitions done"
+    sys.stderr.write(
+        f"\r{line}" + "\n" * (progress.applied >= progress.records) if sys.stderr.isatty() else f"{line}\n"
+    )
+    sys.stderr.flush()
+
+
+def _called(in_force: Rules, against: Path | None) -> str:
+    return str(against) if against is not None else f"the rules in force (version {in_force.version})"
