@@ -119,7 +119,9 @@ async def _stores(settings: Settings) -> None:
         for name in SERVICES:
             bootstrap = _bootstrap(name)
             if hasattr(bootstrap, "SERVICE"):
-                await open_database(settings, name, bootstrap.SERVICE.indexes, stack)
+                service = bootstrap.SERVICE
+                indexes = service.indexes(settings.config_dir)
+                await open_database(settings, name, indexes, stack, service.collections)
             elif hasattr(bootstrap, "ensure_store"):
                 await bootstrap.ensure_store(settings)
 

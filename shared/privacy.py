@@ -17,7 +17,9 @@ from typing import Literal, Protocol
 
 import phonenumbers
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.events.fields import SealedText
 
@@ -123,21 +125,14 @@ class Vault:
     async def seal(self, customer_id: str, event_id: str, field: str, text: str) -> SealedText:
         """The first value of a customer creates its key. KeyDestroyed after an erasure."""
         cipher = await self._cipher(customer_id) or await self._created(customer_id)
-        nonce = os.urandom(NONCE_BYTES)
-        sealed = nonce + cipher.encrypt(nonce, text.encode(), _place(customer_id, event_id, field))
-        return SealedText(field=field, event_id=event_id, ciphertext=base64.urlsafe_b64encode(sealed).decode())
+        return _sealed(cipher, customer_id, event_id, field, text)
 
     async def open_(self, customer_id: str, sealed: SealedText) -> str | Erased:
         """BrokenSeal where the value is not in the place for which it was sealed."""
         cipher = await self._cipher(customer_id)
         if cipher is None:
             return ERASED
-        try:
-            bytes_ = base64.urlsafe_b64decode(sealed.ciphertext)
-            place = _place(customer_id, sealed.event_id, sealed.field)
-            return cipher.decrypt(bytes_[:NONCE_BYTES], bytes_[NONCE_BYTES:], place).decode()
-        except (InvalidTag, ValueError):
-            raise BrokenSeal("the value does not belong here") from None
+        return _opened(cipher, customer_id, sealed)
 
     async def destroy(self, customer_id: str) -> None:
         await self._keys.delete(customer_id)
@@ -169,6 +164,22 @@ class Vault:
         if len(self._cache) > CACHE_KEYS:
             self._cache.popitem(last=False)
         return cipher
+
+
+class SubscriptionSeal:
+    """Seals the signing secrets of subscriptions. Its key is made from the key-encryption key for this purpose alone, so
+    that whoever sends webhooks can open no customer's key with it."""
+
+    def __init__(self, key_encryption_key: bytes) -> None:
+        derived = HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=b"guanxi subscriptions")
+        self._cipher = AESGCM(derived.derive(key_encryption_key))
+
+    def seal(self, subscription_id: str, secret_id: str, text: str) -> SealedText:
+        return _sealed(self._cipher, subscription_id, secret_id, "secret", text)
+
+    def open_(self, subscription_id: str, sealed: SealedText) -> str:
+        """BrokenSeal where it is another subscription's, or was sealed under another key-encryption key."""
+        return _opened(self._cipher, subscription_id, sealed)
 
 
 class BlindIndex:
@@ -204,6 +215,21 @@ def normalise_email(text: str) -> str:
     if not local or "." not in ascii_domain or any(c.isspace() or c == "@" for c in local + ascii_domain):
         raise ValueError("is no e-mail address")
     return f"{local}@{ascii_domain}"
+
+
+def _sealed(cipher: AESGCM, owner: str, event_id: str, field: str, text: str) -> SealedText:
+    nonce = os.urandom(NONCE_BYTES)
+    sealed = nonce + cipher.encrypt(nonce, text.encode(), _place(owner, event_id, field))
+    return SealedText(field=field, event_id=event_id, ciphertext=base64.urlsafe_b64encode(sealed).decode())
+
+
+def _opened(cipher: AESGCM, owner: str, sealed: SealedText) -> str:
+    try:
+        bytes_ = base64.urlsafe_b64decode(sealed.ciphertext)
+        place = _place(owner, sealed.event_id, sealed.field)
+        return cipher.decrypt(bytes_[:NONCE_BYTES], bytes_[NONCE_BYTES:], place).decode()
+    except (InvalidTag, ValueError):
+        raise BrokenSeal("the value does not belong here") from None
 
 
 def _place(customer_id: str, event_id: str, field: str) -> bytes:

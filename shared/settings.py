@@ -23,6 +23,7 @@ class SettingsError(Exception):
 class Settings(BaseModel):
     """`model_fields_set` tells what was given from what is the default.
 
+    `webhook_allow_private`: webhooks may also go to private addresses, any port, and without TLS; for trials only.
     `group_commit` None: decided by what the store is. `cache_documents`: customers that one worker keeps in memory.
     """
 
@@ -40,6 +41,8 @@ class Settings(BaseModel):
     segmentation_port: Port = 8002
     followup_port: Port = 8003
     feedback_port: Port = 8004
+    webhooks_port: Port = 8005
+    webhook_allow_private: bool = False
     group_commit: bool | None = None
     batch_size: Annotated[int, Field(ge=1, le=20_000)] = 2_000
     merge_patience_seconds: Annotated[float, Field(ge=0, le=60)] = 2.0

@@ -6,15 +6,12 @@ from services.feedback.api import build_router
 from services.feedback.processor import build_domain
 from services.feedback.rules import load_rules
 from services.feedback.store import INDEXES, FeedbackQueries
-from shared.processing.mongo import Documents
-from shared.processing.service import Service
-from shared.settings import Settings
-from shared.web.freshness import Freshness
+from shared.processing.service import Premises, Service
 
 
-def _router(documents: Documents, freshness: Freshness) -> APIRouter:
-    rules = load_rules(Settings.from_environment().config_dir / "feedback.yaml")
-    return build_router(FeedbackQueries(documents), freshness, rules)
+def _router(premises: Premises) -> APIRouter:
+    rules = load_rules(premises.settings.config_dir / "feedback.yaml")
+    return build_router(FeedbackQueries(premises.documents), premises.freshness, rules)
 
 
-SERVICE = Service("feedback", build_domain, INDEXES, _router)
+SERVICE = Service("feedback", build_domain, lambda _config: INDEXES, _router)

@@ -6,16 +6,13 @@ from services.followup import api
 from services.followup.processor import build_domain
 from services.followup.store import INDEXES, FollowupQueries
 from shared.clock import wall_clock
-from shared.processing.mongo import Documents
-from shared.processing.service import Service
-from shared.settings import Settings
-from shared.web.freshness import Freshness
+from shared.processing.service import Premises, Service
 
 
-def build_router(documents: Documents, freshness: Freshness) -> APIRouter:
-    domain = build_domain(Settings.from_environment().config_dir)
-    queries = FollowupQueries(documents, domain.section)
-    return api.build_router(api.Reads(queries, freshness, domain.rules, domain.calendar, wall_clock))
+def build_router(premises: Premises) -> APIRouter:
+    domain = build_domain(premises.settings.config_dir)
+    queries = FollowupQueries(premises.documents, domain.section)
+    return api.build_router(api.Reads(queries, premises.freshness, domain.rules, domain.calendar, wall_clock))
 
 
-SERVICE = Service("followup", build_domain, INDEXES, build_router)
+SERVICE = Service("followup", build_domain, lambda _config: INDEXES, build_router)

@@ -6,12 +6,13 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
-from services.intake import customers_api, events_api, imports_api, rules_api
+from services.intake import customers_api, events_api, imports_api, rules_api, subscriptions_api
 from services.intake.customers_api import CustomerDesk
 from services.intake.events_api import EventDoor
 from services.intake.imports import Imports
 from services.intake.limits import LIMITS
 from services.intake.rules_api import RulesDesk
+from services.intake.subscriptions_desk import SubscriptionDesk
 from shared.web.app import Readiness, build_app
 from shared.web.keys import KeyRing
 
@@ -21,6 +22,7 @@ def build(
     desk: CustomerDesk,
     imports: Imports,
     rules: RulesDesk,
+    subscriptions: SubscriptionDesk,
     ring: KeyRing,
     ready: Callable[[], Readiness],
     registry: CollectorRegistry,
@@ -30,6 +32,7 @@ def build(
         customers_api.receipts_router(desk),
         imports_api.build_router(imports),
         rules_api.build_router(rules),
+        subscriptions_api.build_router(subscriptions),
     ]
     limits = {"/v1/imports/": LIMITS.import_body}
     app = build_app(

@@ -26,10 +26,12 @@ from services.intake.registers import ImportRegister, KeyRegister, ReceiptRegist
 from services.intake.rules import load_rules
 from services.intake.rules_api import RulesDesk
 from services.intake.store import IntakeStore
+from services.intake.subscriptions_desk import SubscriptionDesk
+from services.intake.subscriptions_register import SubscriptionRegister
 from services.intake.ticks import Ticker
 from shared.clock import wall_clock
-from shared.events.catalog import CUSTOMERS, group_of, inputs_of
-from shared.privacy import BlindIndex, Secrets, Vault
+from shared.events.catalog import CUSTOMERS, SUBSCRIPTIONS, group_of, inputs_of
+from shared.privacy import BlindIndex, Secrets, SubscriptionSeal, Vault
 from shared.processing.connections import Kafka
 from shared.processing.mongo import connect, database_of
 from shared.processing.ports import LogReader
@@ -57,11 +59,12 @@ class Parts:
     ticker: Ticker
     neighbours: Neighbours
     pulse: Pulse
+    subscriptions: SubscriptionDesk
 
     async def run(self) -> None:
         """Until cancelled, or until something is beyond help (FatalError)."""
         async with asyncio.TaskGroup() as group:
-            for part in (self.publisher, self.intake, self.ticker, self.neighbours, self.pulse):
+            for part in (self.publisher, self.intake, self.ticker, self.neighbours, self.pulse, self.subscriptions):
                 group.create_task(part.run())
 
 
@@ -74,7 +77,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     await store.ensure()
     kafka = Kafka(settings, NAME, stack)
     inputs = tuple(topic.name for topic in inputs_of(NAME))
-    await kafka.check((CUSTOMERS.name, *inputs))
+    await kafka.check((CUSTOMERS.name, SUBSCRIPTIONS.name, *inputs))
     writer = await kafka.writer()
 
     def make_reader() -> LogReader:
@@ -93,17 +96,25 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     lag = kafka.lag()
     first = TopicPartition(CUSTOMERS.name, 0)
     pulse = Pulse({"the store": store.ping, "Kafka": lambda: lag.ends([first])})
+    subscriptions = SubscriptionDesk(
+        SubscriptionRegister(store.database),
+        writer,
+        SubscriptionSeal(secrets.key_encryption_key),
+        wall_clock,
+        private=settings.webhook_allow_private,
+    )
     app = api.build(
         EventDoor(intake, checker, wall_clock, metrics.count),
         CustomerDesk(intake, checker, store, receipts, vault, wall_clock),
         Imports(ImportRegister(store.database), store, intake, checker, wall_clock),
         RulesDesk(RuleRegister(store.database), intake, wall_clock),
+        subscriptions,
         KeyRing(settings.keys_file),
         lambda: _readiness(intake, publisher, pulse),
         registry,
     )
     neighbours = Neighbours(make_reader, kafka.scanner(), ticker, receipts, wall_clock)
-    return Parts(app, intake, publisher, ticker, neighbours, pulse)
+    return Parts(app, intake, publisher, ticker, neighbours, pulse, subscriptions)
 
 
 async def ensure_store(settings: Settings) -> None:

@@ -20,6 +20,7 @@ COLLECTIONS: dict[str, tuple[Index, ...]] = {
     "receipts": (),
     "rule_versions": (),
     "rule_texts": (),
+    "subscriptions": (Index((("unsent", 1),), {"unsent": True}),),
 }
 _DUPLICATE = 11_000
 

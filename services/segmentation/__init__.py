@@ -1,7 +1,7 @@
 """Segmentation: which segments a customer is in, since when, why, and at which instant that changes.
 
 Purpose: keeps every customer's dimensions (rules as data, `deploy/config/segmentation.yaml`) true at every instant.
-Consumes: guanxi.customers.v1, guanxi.segments.v1, guanxi.segments.latest.v1
+Consumes: guanxi.customers.v1, guanxi.segments.v1, guanxi.segments.latest.v1, guanxi.subscriptions.v1
 Publishes: guanxi.segments.v1, guanxi.segments.latest.v1, guanxi.wakeups.v1, guanxi.segmentation.dead-letters.v1
 Store: one document per customer: orders and refunds as far as the rules look back, memberships with their beginnings,
   the newest changes, the next instant at which time alone changes something.

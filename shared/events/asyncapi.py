@@ -16,6 +16,7 @@ VERSION = "3.0.0"
 BINDING = "0.5.0"
 _SCHEMAS = "#/components/schemas/{model}"
 _CUSTOMER_KEY = {"type": "string", "format": "uuid", "description": "The customer's id: the unit of order."}
+_SUBSCRIPTION_KEY = {"type": "string", "format": "uuid", "description": "The subscription's id."}
 
 
 def document() -> dict[str, Any]:
@@ -103,6 +104,8 @@ def _message(data: type[Data]) -> dict[str, Any]:
     binding: dict[str, Any] = {"bindingVersion": BINDING}
     if "customer_id" in data.model_fields:
         binding["key"] = _CUSTOMER_KEY
+    elif "subscription_id" in data.model_fields:
+        binding["key"] = _SUBSCRIPTION_KEY
     return {
         "name": data.event_type,
         "contentType": CONTENT_TYPE,

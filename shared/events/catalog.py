@@ -10,6 +10,7 @@ from shared.events import customers as c
 from shared.events import feedback as b
 from shared.events import followups as f
 from shared.events import segments as s
+from shared.events import subscriptions as u
 from shared.events import wakeups as w
 from shared.events.envelope import Data
 
@@ -127,6 +128,13 @@ FEEDBACK = Topic(
         *TIME,
     ),
 )
+SUBSCRIPTIONS = Topic(
+    "guanxi.subscriptions.v1",
+    "intake",
+    (),
+    (u.SubscriptionCreated, u.SubscriptionChanged, u.SubscriptionDeleted, u.SubscriptionReplayRequested),
+    key="subscription_id",
+)
 WAKEUPS = Topic(
     "guanxi.wakeups.v1",
     "segmentation, followup, feedback",
@@ -148,6 +156,7 @@ TOPICS: tuple[Topic, ...] = (
     SEGMENTS_LATEST,
     FOLLOWUPS,
     FEEDBACK,
+    SUBSCRIPTIONS,
     WAKEUPS,
     *(dead_letters(service) for service in SERVICES),
 )
@@ -174,7 +183,10 @@ class Follower:
 CHRONICLE = Follower("segmentation", "chronicle", (CUSTOMERS, SEGMENTS, SEGMENTS_LATEST))
 """Records the changes, the sizes and where a customer's records lie; keeps the compacted topic right."""
 
-FOLLOWERS: tuple[Follower, ...] = (CHRONICLE,)
+DELIVER = Follower("segmentation", "deliver", (SEGMENTS, SUBSCRIPTIONS))
+"""Tells subscribers of changes by webhook."""
+
+FOLLOWERS: tuple[Follower, ...] = (CHRONICLE, DELIVER)
 
 OUTPUT = {"segmentation": SEGMENTS, "followup": FOLLOWUPS, "feedback": FEEDBACK}
 """The topic on which a service says what it decided."""

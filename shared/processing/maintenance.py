@@ -70,6 +70,6 @@ class Maintenance:
 @asynccontextmanager
 async def open_maintenance(service: Service, settings: Settings) -> AsyncIterator[Maintenance]:
     async with AsyncExitStack() as stack:
-        database = await mongo.open_database(settings, service.name, service.indexes, stack)
+        database = await mongo.open_database(settings, service.name, service.indexes(settings.config_dir), stack)
         kafka = Kafka(settings, f"{service.name}-maintenance", stack)
         yield Maintenance(service, settings, database, kafka, kafka.scanner())

@@ -1,8 +1,10 @@
 """A service's database: its documents, what queries read, and how a rebuild and the workers agree."""
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+from shared.processing.mongo_collection import Collection
 from shared.processing.mongo_connection import Index, connect, ensure_collection, translated
 from shared.processing.mongo_control import FIRST_COLLECTION, MongoControl
 from shared.processing.mongo_documents import Documents
@@ -10,6 +12,7 @@ from shared.processing.mongo_store import ENGINE_INDEXES, MongoStore
 from shared.settings import Settings
 
 __all__ = [
+    "Collection",
     "Database",
     "Documents",
     "Index",
@@ -51,6 +54,10 @@ class Database:
         await ensure_collection(self._database, name, self._indexes)
         return MongoStore(self._client, self._database, name, self._group_commit)
 
+    def collection(self, name: str) -> Collection:
+        """One of the service's own, beside the documents."""
+        return Collection(self._database, name)
+
     async def ensure(self) -> None:
         await ensure_collection(self._database, self._live, self._indexes)
 
@@ -60,14 +67,19 @@ def database_of(service: str) -> str:
 
 
 async def open_database(
-    settings: Settings, service: str, indexes: tuple[Index, ...], stack: AsyncExitStack
+    settings: Settings,
+    service: str,
+    indexes: tuple[Index, ...],
+    stack: AsyncExitStack,
+    collections: Mapping[str, tuple[Index, ...]] | None = None,
 ) -> Database:
-    """Opened with its collection and indexes in place; closed when the stack unwinds."""
+    """Opened with its collections and indexes in place; closed when the stack unwinds."""
     client = connect(settings.mongo_url)
     stack.callback(client.close)
     database = client[database_of(service)]
-    for name in ("pointers", "progress", "sessions"):
-        await ensure_collection(database, name, ())
+    own: Mapping[str, tuple[Index, ...]] = {"pointers": (), "progress": (), "sessions": ()}
+    for name, wanted in {**own, **(collections or {})}.items():
+        await ensure_collection(database, name, wanted)
     control = MongoControl(database)
     await control.prepare()
     group_commit = settings.group_commit

@@ -7,9 +7,10 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from shared.processing.connections import Kafka
 from shared.processing.domain import Domain
 from shared.processing.heartbeat import Heartbeat
 from shared.processing.metrics import EngineMetrics, engine_metrics
-from shared.processing.mongo import Documents, Index
+from shared.processing.mongo import Collection, Documents, Index
 from shared.processing.ports import FatalError
 from shared.processing.retry import Retry
 from shared.processing.worker import Options, Ports, Worker
@@ -43,13 +44,35 @@ STALE = 30_000
 
 
 @dataclass(frozen=True, slots=True)
+class Premises:
+    """What a running service lends to what it brings beside its domain. `busy`: whether the worker has its hands full."""
+
+    settings: Settings
+    documents: Documents
+    collection: Callable[[str], Collection]
+    freshness: Freshness
+    kafka: Kafka
+    busy: Callable[[], bool]
+
+
+def _no_collections() -> Mapping[str, tuple[Index, ...]]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """What a service brings: its pure domain, the indexes of its view, its reading routes."""
+    """What a service brings: its pure domain, the indexes of its view, its reading routes.
+
+    `collections`: those that it keeps beside its documents, with their indexes. `follow` runs beside the worker until it is
+    cancelled; when it cannot go on (FatalError), the process ends as it does for the worker.
+    """
 
     name: str
     build_domain: Callable[[Path], Domain[Any]]
-    indexes: tuple[Index, ...]
-    build_router: Callable[[Documents, Freshness], APIRouter]
+    indexes: Callable[[Path], tuple[Index, ...]]
+    build_router: Callable[[Premises], APIRouter]
+    collections: Mapping[str, tuple[Index, ...]] = field(default_factory=_no_collections)
+    follow: Callable[[Premises], Awaitable[None]] | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -65,30 +88,44 @@ async def run(service: Service, settings: Settings) -> int:
 
 
 class _Frame:
-    def __init__(self, worker: Worker, heartbeat: Heartbeat, app: FastAPI, bound: socket.socket) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        heartbeat: Heartbeat,
+        app: FastAPI,
+        bound: socket.socket,
+        following: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         self._worker = worker
         self._heartbeat = heartbeat
         self._app = app
         self._bound = bound
+        self._following = following
+        self._failed = False
 
     @classmethod
     async def build(cls, service: Service, settings: Settings, stack: AsyncExitStack) -> "_Frame":
         registry = CollectorRegistry()
         metrics = engine_metrics(registry)
-        database = await mongo.open_database(settings, service.name, service.indexes, stack)
+        indexes = service.indexes(settings.config_dir)
+        database = await mongo.open_database(settings, service.name, indexes, stack, service.collections)
         kafka = Kafka(settings, service.name, stack)
         await kafka.check(service.inputs)
         worker = await _worker(service, settings, database, metrics, kafka)
         bound = listen(settings.host, settings.port_of(service.name), or_any=True)
         name = f"{socket.gethostname()}:{os.getpid()}:{port_of(bound)}"
         heartbeat = Heartbeat(worker, name, database.control, kafka.lag().ends, database.switched, metrics, wall_clock)
-        app = _app(service, settings, database, registry, heartbeat)
-        return cls(worker, heartbeat, app, bound)
+        freshness = Freshness(lambda: _progress(database))
+        premises = Premises(settings, database.documents, database.collection, freshness, kafka, lambda: worker.busy)
+        app = _app(service, premises, registry, heartbeat)
+        return cls(worker, heartbeat, app, bound, partial(service.follow, premises) if service.follow else None)
 
     async def run(self) -> int:
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, self._worker.stop)
         beside = [asyncio.create_task(serve_on(self._app, self._bound)), asyncio.create_task(self._heartbeat.run())]
+        if self._following is not None:
+            beside.append(asyncio.create_task(self._follow(self._following)))
         _log.info("started", extra={"port": port_of(self._bound)})
         try:
             return await self._work()
@@ -97,6 +134,14 @@ class _Frame:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
 
+    async def _follow(self, following: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await following()
+        except FatalError:
+            _log.exception("what follows the log stopped and will not go on by itself")
+            self._failed = True
+            self._worker.stop()
+
     async def _work(self) -> int:
         try:
             await self._worker.run()
@@ -104,7 +149,7 @@ class _Frame:
             _log.exception("the worker stopped and will not go on by itself")
             return 1
         _log.info("stopped")
-        return 0
+        return int(self._failed)
 
 
 async def _worker(
@@ -128,22 +173,17 @@ async def _worker(
     return Worker(domain, ports, options)
 
 
-def _app(
-    service: Service,
-    settings: Settings,
-    database: mongo.Database,
-    registry: CollectorRegistry,
-    heartbeat: Heartbeat,
-) -> FastAPI:
-    async def read() -> dict[int, PartitionProgress]:
-        return {p.partition: PartitionProgress(p.time, p.behind) for p in await database.control.progress()}
+async def _progress(database: mongo.Database) -> dict[int, PartitionProgress]:
+    return {p.partition: PartitionProgress(p.time, p.behind) for p in await database.control.progress()}
 
+
+def _app(service: Service, premises: Premises, registry: CollectorRegistry, heartbeat: Heartbeat) -> FastAPI:
     def ready() -> Readiness:
         late = wall_clock() - heartbeat.beat_at > STALE
         return Readiness(not late, "no heartbeat yet: store or Kafka does not answer" if late else "working")
 
-    router = service.build_router(database.documents, Freshness(read))
-    ring = KeyRing(settings.keys_file)
+    router = service.build_router(premises)
+    ring = KeyRing(premises.settings.keys_file)
     return build_app(f"Guanxi {service.name}", service.name, ring, ready, [router], registry)
 
 

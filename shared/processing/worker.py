@@ -27,6 +27,8 @@ IDLE_WAIT = 0.2
 LONG_BATCH = 500
 """Milliseconds. Longer batches are made smaller: while one is decided, no heartbeat reaches the group."""
 FEWEST = 50
+BULK = 200
+"""Records of one fetch that show that many more are waiting: then whatever else this process does steps aside."""
 HELD_LIMIT = 100_000
 """Records that may wait in the merges before fetching pauses."""
 
@@ -73,6 +75,7 @@ class Worker:
         self._limit = options.batch_size
         self._stopping = False
         self.paused = False
+        self.busy = False
         self.ownership = Ownership(
             domain.service,
             options.inputs,
@@ -109,6 +112,7 @@ class Worker:
     async def step(self) -> bool:
         """One turn. False when there was nothing to do."""
         fetched = await self._fetch()
+        self.busy = len(fetched.records) >= BULK
         async with self.ownership.lock:
             await self.ownership.take_over()
             self.ownership.accept(fetched)

@@ -62,7 +62,8 @@ def test_every_type_is_a_message() -> None:
 
 def record(event_type: str) -> tuple[bytes | None, dict[str, Any]]:
     event = json.loads((GOLDEN / f"{event_type.removeprefix('guanxi.')}.json").read_text())
-    return (CUSTOMER.encode() if "customer_id" in event["data"] else None), event
+    key = event["data"].get("customer_id", event["data"].get("subscription_id"))
+    return (key.encode() if key is not None else None), event
 
 
 @pytest.mark.parametrize(("topic", "event_type"), SENT)

@@ -26,7 +26,7 @@ def test_a_topic_is_named_keyed_and_served_by_services_that_exist(one: Topic) ->
     assert re.fullmatch(r"guanxi\.[a-z.-]+\.v[1-9]", one.name)
     assert set(one.producers) <= set(SERVICES)
     assert set(one.consumers) <= set(SERVICES)
-    assert (one.partitions, one.key in {"customer_id", "none", "original"}) == (PARTITIONS, True)
+    assert (one.partitions, one.key in {"customer_id", "subscription_id", "none", "original"}) == (PARTITIONS, True)
     assert topic(one.name) is topic(one.short) is one
 
 
@@ -36,7 +36,7 @@ def test_only_intake_writes_customers_and_each_service_its_own_topic() -> None:
 
 
 def test_what_rebuilds_read_is_kept_for_good() -> None:
-    for name in ("customers", "segments", "followups", "feedback"):
+    for name in ("customers", "segments", "followups", "feedback", "subscriptions"):
         assert (topic(name).retention, topic(name).cleanup) == (KEPT, "delete")
     assert (topic("wakeups").retention, topic("segments.latest").cleanup) == (3_600_000, "compact")
 
@@ -55,7 +55,12 @@ def test_a_follower_has_a_group_of_its_own_and_is_no_input() -> None:
     for follower in FOLLOWERS:
         assert follower.service in SERVICES
         assert set(follower.topics) <= set(TOPICS)
-    assert [t.short for t in followed_by("segmentation")] == ["customers", "segments", "segments.latest"]
+    assert [t.short for t in followed_by("segmentation")] == [
+        "customers",
+        "segments",
+        "segments.latest",
+        "subscriptions",
+    ]
     assert followed_by("feedback") == ()
 
 

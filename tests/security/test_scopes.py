@@ -39,6 +39,12 @@ TABLE: dict[str, dict[tuple[str, str], set[str]]] = {
         ("POST", "/v1/rules"): ADMIN,
         ("POST", "/v1/rules/{number}/activation"): ADMIN,
         ("POST", "/v1/rules/{number}/withdrawal"): ADMIN,
+        ("POST", "/v1/subscriptions"): ADMIN,
+        ("GET", "/v1/subscriptions"): ADMIN,
+        ("GET", "/v1/subscriptions/{subscription_id}"): ADMIN,
+        ("PATCH", "/v1/subscriptions/{subscription_id}"): ADMIN,
+        ("DELETE", "/v1/subscriptions/{subscription_id}"): ADMIN,
+        ("POST", "/v1/subscriptions/{subscription_id}/replay"): ADMIN,
     },
     "segmentation": {
         ("GET", "/v1/customers/{customer_id}/segments"): READ,
@@ -64,7 +70,7 @@ TABLE: dict[str, dict[tuple[str, str], set[str]]] = {
     },
 }
 CELLS = [(service, *route, allowed) for service, table in TABLE.items() for route, allowed in table.items()]
-WITH = {"customer_id": "0b7e5c1e-4a55-4c6e-9a0f-6f1f6f2f7d10"}
+WITH = dict.fromkeys(("customer_id", "subscription_id"), "0b7e5c1e-4a55-4c6e-9a0f-6f1f6f2f7d10")
 CANARY = "13800138000-canary"
 
 

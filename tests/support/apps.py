@@ -1,6 +1,7 @@
 """Every service's HTTP application with its real routes and its real keys, without servers behind it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ from services.intake.customers_api import CustomerDesk
 from services.intake.events_api import EventDoor
 from services.intake.imports import Imports
 from services.intake.rules_api import RulesDesk
+from services.intake.subscriptions_desk import SubscriptionDesk
 from shared.clock import wall_clock
-from shared.processing.mongo import Documents
+from shared.processing.connections import Kafka
+from shared.processing.mongo import Collection, Documents
+from shared.processing.service import Premises
+from shared.settings import Settings
 from shared.web.app import Readiness, build_app
 from shared.web.freshness import Freshness, PartitionProgress
 from shared.web.keys import KeyRing
@@ -39,8 +44,17 @@ def _reader(service: str, ring: KeyRing, registry: CollectorRegistry) -> FastAPI
     whole = import_module(f"services.{service}.bootstrap").SERVICE
     client: AsyncIOMotorClient[Any] = AsyncIOMotorClient()
     client.close()
-    router = whole.build_router(Documents(client["closed"], "documents"), Freshness(_progress))
-    return build_app(service, service, ring, _ready, [router], registry)
+    closed = client["closed"]
+    settings = Settings()
+    premises = Premises(
+        settings,
+        Documents(closed, "documents"),
+        lambda name: Collection(closed, name),
+        Freshness(_progress),
+        Kafka(settings, service, AsyncExitStack()),
+        lambda: False,
+    )
+    return build_app(service, service, ring, _ready, [whole.build_router(premises)], registry)
 
 
 def _intake(ring: KeyRing, registry: CollectorRegistry) -> FastAPI:
@@ -49,7 +63,8 @@ def _intake(ring: KeyRing, registry: CollectorRegistry) -> FastAPI:
     desk = CustomerDesk(nothing, nothing, nothing, nothing, nothing, wall_clock)
     imports = Imports(nothing, nothing, nothing, nothing, wall_clock)
     rules = RulesDesk(nothing, nothing, wall_clock)
-    return intake_api.build(door, desk, imports, rules, ring, _ready, registry)
+    subscriptions = SubscriptionDesk(nothing, nothing, nothing, wall_clock, private=False)
+    return intake_api.build(door, desk, imports, rules, subscriptions, ring, _ready, registry)
 
 
 def routes(app: FastAPI) -> set[tuple[str, str]]:

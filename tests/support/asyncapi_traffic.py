@@ -49,7 +49,7 @@ def _of_event(
     found += (
         violations(key_schema, document, text, "key") if key_schema else ["key: none expected"] * (text is not None)
     )
-    if key_schema and text != event["data"].get("customer_id"):
+    if key_schema and text != event["data"].get("customer_id", event["data"].get("subscription_id")):
         found.append("key: is not the customer")
     if headers is not None:
         given = {name: content.decode(errors="replace") for name, content in headers.items()}

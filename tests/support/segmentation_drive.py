@@ -2,28 +2,33 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 from services.segmentation.domain import SegmentationDomain
 from services.segmentation.processor import build_domain
 from services.segmentation.state import CustomerState
 from shared.clock import to_datetime
-from shared.events.customers import (
-    CustomerObjected,
-    CustomerObjectionWithdrawn,
-    CustomerRegistered,
-    PurchaseMade,
-    PurchaseRefunded,
-)
+from shared.events.codec import data_types
 from shared.events.envelope import Data, Event
-from shared.events.fields import Money
 from shared.events.segments import SegmentsChanged
-from tests.support.segmentation_oracle import Fact
+from tests.support.segmentation_facts import Fact
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "config"
 FOREVER = 2**62
 CUSTOMER = "0b7c9f0e-6f0a-4a53-9f5e-0c1c5a2b7d11"
+KINDS = {
+    "purchase": "purchase.made",
+    "refund": "purchase.refunded",
+    "objected": "customer.objected",
+    "withdrawn": "customer.objection_withdrawn",
+    "corrected": "customer.corrected",
+    "erased": "customer.erased",
+    "registered": "customer.registered",
+    "other": "customer.registered",
+}
+
+Said = list[tuple[int, SegmentsChanged]]
+"""What was published, and at which instants."""
 
 
 def standard_domain() -> SegmentationDomain:
@@ -31,48 +36,47 @@ def standard_domain() -> SegmentationDomain:
 
 
 def event_of(fact: Fact, customer_id: str = CUSTOMER) -> Event:
+    data = data_of(fact, customer_id)
     return Event(
         id=fact.id,
         source="test",
-        type="set by the codec",
+        type=data.event_type,
         time=to_datetime(fact.time),
         recordedtime=to_datetime(fact.at),
         subject=customer_id,
-        data=_data(fact, customer_id),
+        data=data,
     )
 
 
-def _data(fact: Fact, customer_id: str) -> Data:
-    money = Money(amount=Decimal(fact.amount), currency=fact.currency)
-    match fact.kind:
-        case "purchase":
-            return PurchaseMade(customer_id=customer_id, order_id=fact.order_id, amount=money)
-        case "refund":
-            return PurchaseRefunded(customer_id=customer_id, order_id=fact.order_id, amount=money)
-        case "objected":
-            return CustomerObjected(customer_id=customer_id)
-        case "withdrawn":
-            return CustomerObjectionWithdrawn(customer_id=customer_id)
-    return CustomerRegistered(customer_id=customer_id)
+def data_of(fact: Fact, customer_id: str = CUSTOMER) -> Data:
+    said = {"customer_id": customer_id, **fact.said}
+    if fact.kind in ("purchase", "refund"):
+        said |= {"order_id": fact.order_id, "amount": {"amount": fact.amount, "currency": fact.currency}}
+    kind = KINDS.get(fact.kind, fact.kind)
+    return data_types()[f"guanxi.{kind}.v1"].model_validate(said)
 
 
 @dataclass
 class Drive:
-    """`wakes` counts timers fired; `idle` those of them that changed nothing."""
+    """`wakes` counts timers fired; `idle` those of them that changed nothing. `erased`: the engine asks no more."""
 
     domain: SegmentationDomain
     state: CustomerState
     wakes: int = 0
     idle: int = 0
+    erased: bool = False
 
     def apply(self, fact: Fact) -> Iterator[tuple[int, SegmentsChanged]]:
         yield from self.until(fact.at)
+        if self.erased:
+            return
         decision = self.domain.on_event(self.state, event_of(fact, self.state.customer_id), fact.at)
         self._keep(decision.state)
+        self.erased = fact.kind == "erased"
         yield from ((fact.at, event) for event in decision.events if isinstance(event, SegmentsChanged))
 
     def until(self, instant: int) -> Iterator[tuple[int, SegmentsChanged]]:
-        while (wake := self.domain.wake_at(self.state)) is not None and wake <= instant:
+        while not self.erased and (wake := self.domain.wake_at(self.state)) is not None and wake <= instant:
             decision = self.domain.on_time(self.state, wake)
             self.wakes, self.idle = self.wakes + 1, self.idle + (not decision.events)
             self._keep(decision.state)
@@ -81,13 +85,11 @@ class Drive:
 
     def _keep(self, state: CustomerState) -> None:
         """What is kept between decisions is JSON text."""
-        self.state = CustomerState.model_validate_json(state.model_dump_json())
+        self.state = CustomerState.model_validate_json(state.model_dump_json(exclude_defaults=True))
         assert self.state == state
 
 
-def driven(
-    domain: SegmentationDomain, facts: Sequence[Fact], end: int
-) -> tuple[list[tuple[int, SegmentsChanged]], Drive]:
+def driven(domain: SegmentationDomain, facts: Sequence[Fact], end: int) -> tuple[Said, Drive]:
     drive = Drive(domain, domain.initial(CUSTOMER))
     changes = [change for fact in facts for change in drive.apply(fact)]
     return changes + list(drive.until(end)), drive
