@@ -15,6 +15,7 @@ HOUR: int = 60 * MINUTE
 DAY: int = 24 * HOUR
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BARE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the offset is written by hand, at half the cost
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -34,7 +35,7 @@ def to_datetime(instant: Instant) -> datetime:
 
 def to_rfc3339(instant: Instant) -> str:
     """`2026-11-23T19:54:52.120Z`: always milliseconds, always Z, so that texts sort as instants do."""
-    return to_datetime(instant).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant % 1000:03d}Z"
+    return (_BARE_EPOCH + instant * _MILLISECOND).isoformat(timespec="milliseconds") + "Z"
 
 
 def from_rfc3339(text: str) -> Instant:

@@ -1,7 +1,8 @@
 """A record of the log once it is decoded: whose it is, when it was, and whether it can be applied at all."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 
 from shared.clock import Instant
 from shared.events.catalog import topic as catalogue_topic
@@ -27,6 +28,11 @@ class Arrival:
     time: Instant = 0
     late: bool = False
     """Something that should have come after it went before: patience had run out."""
+    logical_time: Instant = field(init=False)
+    """min(recordedtime, append time); 0 (moves nothing) where the record cannot be read."""
+
+    def __post_init__(self) -> None:
+        self.logical_time = min(self.event.recorded_at, self.record.timestamp) if self.event else 0
 
     @property
     def position(self) -> str:
@@ -38,11 +44,6 @@ class Arrival:
         return self.event is not None and isinstance(self.event.data, TIME_MARKS)
 
     @property
-    def logical_time(self) -> Instant:
-        """min(recordedtime, append time); 0 (moves nothing) where the record cannot be read."""
-        return min(self.event.recorded_at, self.record.timestamp) if self.event else 0
-
-    @property
     def mark(self) -> str | None:
         """`history` or `replay` where it was imported with its own times, else None."""
         if self.event is None:
@@ -50,15 +51,10 @@ class Arrival:
         return "history" if self.event.history else "replay" if self.event.replay else None
 
 
-_SHORT: dict[str, str] = {}
-
-
+@cache
 def position_key(topic: str, partition: int) -> str:
     """`customers:0` for partition 0 of `guanxi.customers.v1`."""
-    short = _SHORT.get(topic)
-    if short is None:
-        short = _SHORT[topic] = _short_name(topic)
-    return f"{short}:{partition}"
+    return f"{_short_name(topic)}:{partition}"
 
 
 def _short_name(topic: str) -> str:

@@ -104,9 +104,9 @@ class Customer(Generic[S]):
 
     def _fire_one(self, due: Instant, position: str) -> None:
         at = max(self.document.at, due)
-        cause = timer_cause(self._domain.service, self.document.id, due, self._timer_mark())
+        cause = timer_cause(self._domain.service, self.document.id, due, self._timer_mark(), position)
         decision = self._ask(lambda: self._domain.on_time(self.state, at))
-        self._take(decision, at, replace(cause, position=position))
+        self._take(decision, at, cause)
         if self.document.wake_at is not None and self.document.wake_at <= due:
             raise DomainFault("timers do not move on")
         self.by_timer = self.by_timer or (not position and bool(decision.events))
@@ -262,7 +262,10 @@ class Customer(Generic[S]):
     def _duplicate(self, event: Event) -> bool:
         if event.number is not None:
             return self.document.applied.get(event.source, 0) >= event.number
-        return any(known == digest(event) for known, _ in self.document.recent)
+        if not self.document.recent:
+            return False
+        own = digest(event)
+        return any(known == own for known, _ in self.document.recent)
 
     def _number(self, event: Event) -> None:
         """Remembers the event against repeats; a gap in a numbered source is a fault, for something is missing.

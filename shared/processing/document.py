@@ -1,13 +1,12 @@
 """One customer's document: all that must change together, changed by one compare-and-set write."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.clock import Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An emitted event that may not have reached the log. `position` is the input that caused it ("customers:0:1042").
 
     `position` is empty where a timer emitted it: then only the document's `unsent` mark covers it.
@@ -68,21 +67,14 @@ class Document:
             "positions": self.positions,
             "sequence": self.sequence,
         }
-        optional = {
-            "applied": self.applied,
-            "recent": [list(pair) for pair in self.recent],
-            "wake_at": self.wake_at,
-            "outbox": [[entry.position, entry.event] for entry in self.outbox],
-            "unsent": self.unsent,
-            "parked": _parked_fields(self.parked),
-            "history": self.history,
-            "mark": self.mark,
-            "erased": self.erased,
-            "disordered": self.disordered,
-            "state": self.state,
-            "view": self.view,
-        }
-        fields.update((key, value) for key, value in optional.items() if not _is_default(value))
+        for name in _FLAGS_AND_COLLECTIONS:
+            if value := getattr(self, name):
+                fields[name] = value
+        for name in _NUMBERS_AND_TEXTS:
+            if (value := getattr(self, name)) is not None:
+                fields[name] = value
+        if self.parked is not None:
+            fields["parked"] = _parked_fields(self.parked)
         return fields
 
     def copied(self) -> "Document":
@@ -115,14 +107,12 @@ class Document:
         return copy
 
 
-def _is_default(value: Any) -> bool:
-    """An instant or an offset of 0 is none, although it equals False."""
-    return value is None or value is False or value == [] or value == {}
+_FLAGS_AND_COLLECTIONS = ("applied", "recent", "outbox", "unsent", "erased", "disordered", "view")
+_NUMBERS_AND_TEXTS = ("wake_at", "history", "mark", "state")
+"""An instant or an offset of 0 is a value: only None is absent."""
 
 
-def _parked_fields(parked: Parked | None) -> dict[str, Any] | None:
-    if parked is None:
-        return None
+def _parked_fields(parked: Parked) -> dict[str, Any]:
     waiting = [[w.topic, w.offset, w.partition_time] for w in parked.waiting]
     return {"error": parked.error, "since": parked.since, "waiting": waiting}
 

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetad
 from aiokafka import TopicPartition as Place
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
+from shared.events.codec import HEADERS
 from shared.processing.kafka import (
     PATIENCE,
     KafkaConnection,
@@ -187,10 +188,10 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 def to_record(fetched: Any) -> Record:
-    """A header without a value becomes an empty one."""
-    headers = fetched.headers
-    if any(value is None for _, value in headers):
-        headers = tuple((name, value or b"") for name, value in headers)
+    """A header without a value becomes an empty one; the headers that we write ourselves are shared by all records."""
+    headers = HEADERS
+    if fetched.headers != HEADERS:
+        headers = tuple((name, value or b"") for name, value in fetched.headers)
     return Record(
         fetched.topic, fetched.partition, fetched.offset, fetched.timestamp, fetched.key, fetched.value, headers
     )

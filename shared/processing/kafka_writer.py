@@ -222,7 +222,9 @@ class Lane:
 
 def _refuse_too_large(messages: Sequence[Message]) -> None:
     for message in messages:
-        size = len(message.key or b"") + len(message.value or b"") + sum(len(n) + len(v) for n, v in message.headers)
+        size = len(message.key or b"") + len(message.value or b"")
+        for name, value in message.headers:
+            size += len(name) + len(value)
         if size > LARGEST_MESSAGE:
             raise FatalError(f"a message for {message.topic} has {size} bytes; {LARGEST_MESSAGE} is the most")
 

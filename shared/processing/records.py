@@ -1,20 +1,19 @@
-"""Records of the log as the engine sees them, before they are decoded."""
+"""Records of the log as the engine sees them, before they are decoded. Tuples where one is made per record or message."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shared.clock import Instant
 
 Headers = tuple[tuple[str, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TopicPartition:
+class TopicPartition(NamedTuple):
     topic: str
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """`timestamp` is the broker's append time in milliseconds."""
 
     topic: str
@@ -30,8 +29,7 @@ class Record:
         return TopicPartition(self.topic, self.partition)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What is to be appended. `partition` None: murmur2 of the key, as every Kafka client would choose."""
 
     topic: str

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from shared.clock import DAY, from_rfc3339, to_datetime, to_instant, to_rfc3339, wall_clock
 
-instants = st.integers(min_value=0, max_value=4_102_444_800_000)
+instants = st.integers(min_value=-62_135_596_800_000, max_value=253_402_300_799_999)
+"""From the year 1 to the year 9999."""
 
 
 @given(instants)
