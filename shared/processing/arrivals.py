@@ -35,8 +35,13 @@ class Arrival:
         self.logical_time = min(self.event.recorded_at, self.record.timestamp) if self.event else 0
 
     @property
+    def input(self) -> str:
+        """As documents name it in `positions`."""
+        return position_key(self.record.topic, self.record.partition)
+
+    @property
     def position(self) -> str:
-        return f"{position_key(self.record.topic, self.record.partition)}:{self.record.offset}"
+        return f"{self.input}:{self.record.offset}"
 
     @property
     def is_mark(self) -> bool:

@@ -8,7 +8,7 @@ from shared.clock import Instant
 from shared.processing.arrivals import Arrival
 from shared.processing.customer import Covered, Customer, unpublished
 from shared.processing.document import Document, Entry
-from shared.processing.domain import Domain
+from shared.processing.domain import Domain, version_of
 from shared.processing.failures import FailureBudget, dead_letter
 from shared.processing.partition_time import PartitionTime
 from shared.processing.records import Message
@@ -45,9 +45,14 @@ class Batch:
     """Applies arrivals in the given order, then the timers that the partitions' times have reached."""
 
     def __init__(
-        self, domain: Domain[Any], loaded: Mapping[str, Loaded], covered: Covered, budget: FailureBudget
+        self,
+        domains: Mapping[int, Domain[Any]],
+        loaded: Mapping[str, Loaded],
+        covered: Covered,
+        budget: FailureBudget,
     ) -> None:
-        self._domain = domain
+        """`domains`: per partition the one that it is under."""
+        self._domains = domains
         self._loaded = loaded
         self._covered = covered
         self._budget = budget
@@ -100,17 +105,21 @@ class Batch:
         customer.faulted = False
 
     def _dead_letter(self, arrival: Arrival) -> None:
-        self._outcome.dead.append(dead_letter(self._domain.service, arrival, arrival.record.timestamp))
+        domain = self._domains[arrival.record.partition]
+        self._outcome.dead.append(dead_letter(domain.service, arrival, arrival.record.timestamp))
         self._budget.count(True)
 
     def _customer(self, customer_id: str) -> Customer[Any] | None:
         customer = self._customers.get(customer_id)
         if customer is None and (loaded := self._loaded.get(customer_id)) is not None:
-            customer = self._customers[customer_id] = Customer(self._domain, loaded.document, loaded.state)
+            domain = self._domains[loaded.document.partition]
+            customer = self._customers[customer_id] = Customer(domain, loaded.document, loaded.state)
         return customer
 
     def _new(self, customer_id: str, partition: int) -> Customer[Any]:
-        customer = Customer(self._domain, Document(customer_id, partition=partition), None)
+        domain = self._domains[partition]
+        document = Document(customer_id, partition=partition, version=version_of(domain))
+        customer = Customer(domain, document, None)
         self._customers[customer_id] = customer
         return customer
 

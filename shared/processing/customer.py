@@ -14,9 +14,10 @@ from shared.events.envelope import Data, Event
 from shared.events.segments import CustomerForgotten
 from shared.processing.arrivals import Arrival, position_key
 from shared.processing.document import Document, Entry, Parked, Waiting
-from shared.processing.domain import Decision, Domain, S
+from shared.processing.domain import Decision, Domain, S, version_of
 from shared.processing.emission import Cause, timer_cause, write
 from shared.processing.partition_time import PartitionTime
+from shared.processing.ports import FatalError
 
 A = TypeVar("A")
 
@@ -44,6 +45,7 @@ class Customer(Generic[S]):
 
     def __init__(self, domain: Domain[S], document: Document, state: S | None) -> None:
         self._domain = domain
+        self._version = version_of(domain)
         self.before = document
         self.document = document
         """`before` until the first change, then a copy of our own (`_touch`)."""
@@ -117,7 +119,7 @@ class Customer(Generic[S]):
 
     def finish(self, covered: Covered) -> Document:
         """The document to write: what is covered leaves the outbox, what was emitted enters it."""
-        kept = tuple(entry for entry in self.document.outbox if _pending(self.before, entry, covered))
+        kept = tuple(entry for entry in self.document.outbox if pending(self.before, entry, covered))
         state = self._state
         text = state.model_dump_json(exclude_defaults=True) if state is not None else self.document.state
         erased = self.document.erased
@@ -235,6 +237,11 @@ class Customer(Generic[S]):
         )
 
     def _ask(self, question: Callable[[], A]) -> A:
+        if self.document.version != self._version:
+            raise FatalError(
+                f"a state of version {self.document.version} would be decided by version {self._version}: stop every "
+                f"worker of {self._domain.service}, start one, and run `guanxi verify {self._domain.service}`"
+            )
         try:
             return question()
         except Exception as error:
@@ -290,10 +297,10 @@ class Customer(Generic[S]):
 
 def unpublished(document: Document, covered: Covered) -> tuple[Entry, ...]:
     """What a document just loaded must publish before anything new."""
-    return tuple(entry for entry in document.outbox if _pending(document, entry, covered))
+    return tuple(entry for entry in document.outbox if pending(document, entry, covered))
 
 
-def _pending(document: Document, entry: Entry, covered: Covered) -> bool:
+def pending(document: Document, entry: Entry, covered: Covered) -> bool:
     return not covered(entry.position) if entry.position else document.unsent
 
 

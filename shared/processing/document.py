@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from shared.clock import Instant
+from shared.processing.domain import FIRST_VERSION
 
 
 class Entry(NamedTuple):
@@ -36,7 +37,8 @@ class Parked:
 class Document:
     """Field meanings: DESIGN.md section 4. `history` is the bracket (offset of its beginning) in which the customer was
     first seen, None once it lives in the present; `mark` is what its last record was marked with (history, replay, None),
-    which its timers inherit inside the bracket. `state` is JSON text, None before the first event and after erasure."""
+    which its timers inherit inside the bracket. `state` is JSON text, None before the first event and after erasure;
+    `version` is that of the domain that made it."""
 
     id: str
     rev: int = 0
@@ -56,6 +58,7 @@ class Document:
     disordered: bool = False
     state: str | None = None
     view: dict[str, Any] = field(default_factory=dict)
+    version: int = FIRST_VERSION
 
     def to_fields(self) -> dict[str, Any]:
         """As the store keeps it; absent means default, so that partial indexes stay small."""
@@ -75,6 +78,8 @@ class Document:
                 fields[name] = value
         if self.parked is not None:
             fields["parked"] = _parked_fields(self.parked)
+        if self.version != FIRST_VERSION:
+            fields["version"] = self.version
         return fields
 
     def copied(self) -> "Document":
@@ -98,6 +103,7 @@ class Document:
             self.disordered,
             self.state,
             self.view,
+            self.version,
         )
 
     def replaced(self, **changes: Any) -> "Document":
@@ -138,6 +144,7 @@ def from_fields(fields: dict[str, Any]) -> Document:
         disordered=fields.get("disordered", False),
         state=fields.get("state"),
         view=dict(fields.get("view", {})),
+        version=fields.get("version", FIRST_VERSION),
     )
 
 

@@ -54,5 +54,8 @@ class MemoryStore:
     async def parked(self, partition: int) -> list[str]:
         return sorted(document.id for document in self._of(partition) if document.parked is not None)
 
+    async def ids(self, partition: int) -> list[str]:
+        return sorted(document.id for document in self._of(partition))
+
     def _of(self, partition: int) -> Iterator[Document]:
         return iter(self._partitions.get(partition, {}).values())

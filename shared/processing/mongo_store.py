@@ -25,6 +25,7 @@ ENGINE_INDEXES = (
     Index((("partition", 1), ("wake_at", 1)), {"wake_at": {"$exists": True}}),
     Index((("partition", 1),), {"unsent": True}),
     Index((("partition", 1),), {"parked": {"$exists": True}}),
+    Index((("partition", 1), ("_id", 1))),
 )
 
 HELD_MS = 2_000
@@ -147,6 +148,9 @@ class MongoStore:
 
     async def parked(self, partition: int) -> list[str]:
         return await self._ids({"partition": partition, "parked": {"$exists": True}})
+
+    async def ids(self, partition: int) -> list[str]:
+        return await self._ids({"partition": partition})
 
     async def _ids(self, wanted: dict[str, Any]) -> list[str]:
         with translated("reading ids"):

@@ -1,11 +1,13 @@
 """One owned partition number: its merged inputs, its time, its timers, and how far it was read and committed."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from shared.clock import DAY, MINUTE, SECOND, Instant
 from shared.events.customers import HistoryBegan, HistoryEnded
 from shared.processing.arrivals import Arrival, arrive, position_key
 from shared.processing.document import Document
+from shared.processing.domain import Domain, successor
 from shared.processing.merge import Merge
 from shared.processing.parking import asks_to_resume
 from shared.processing.partition_time import PartitionTime
@@ -23,8 +25,13 @@ LONGEST_BETWEEN_LOOKS = 5 * MINUTE
 class Owned:
     """Made at assignment from what was committed; dropped at revocation."""
 
-    def __init__(self, partition: int, service: str, committed: Mapping[str, Committed]) -> None:
+    def __init__(self, partition: int, domain: Domain[Any], committed: Mapping[str, Committed]) -> None:
         self.partition = partition
+        self.domain = domain
+        self.held: Arrival | None = None
+        """The record at which another version succeeds: until all customers have changed over, nothing behind it is taken."""
+        self.uncommitted: dict[str, Committed] = {}
+        """Applied and published; a commit that failed is said again."""
         self.time = PartitionTime()
         self.next = {topic: at.offset for topic, at in committed.items()}
         self.applied = dict(self.next)
@@ -45,7 +52,6 @@ class Owned:
         self.waits_since: Instant = 0
         self._still: dict[str, Instant] = {}
         self._stopped: set[str] = set()
-        self._service = service
         self._look = DAY
         self._looked_at: Instant | None = None
         self._look_every: Instant = 0
@@ -76,6 +82,8 @@ class Owned:
 
     def ready(self) -> Arrival | None:
         """The head, unless a neighbour that still moves could bring something earlier."""
+        if self.held is not None:
+            return None
         head = self.merge.head()
         return head if head is not None and self._stopped.issuperset(self.merge.blocked_by(head)) else None
 
@@ -148,7 +156,21 @@ class Owned:
     def may_say(self) -> Instant:
         """Up to when everything that this partition decides has been said."""
         overdue = self.overdue()
-        return self.time.now if overdue is None else min(self.time.now, overdue - 1)
+        until = self.time.now if self.held is None else min(self.time.now, self.held.time - 1)
+        return until if overdue is None else min(until, overdue - 1)
+
+    def hold(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """Keeps back the record at which another version succeeds, which stands alone; gives those that are applied."""
+        if len(arrivals) != 1 or successor(self.domain, arrivals[0].event) is None:
+            return list(arrivals)
+        self.held = arrivals[0]
+        return []
+
+    def succeed(self, domain: Domain[Any]) -> Arrival:
+        """All customers have changed over; gives the record at which they did, applied from now on."""
+        assert self.held is not None  # noqa: S101 - the caller's condition, said for the type checker
+        held, self.held, self.domain = self.held, None, domain
+        return held
 
     def positions(self, arrivals: Sequence[Arrival]) -> dict[str, Committed]:
         """Per input topic, what to commit once these arrivals are applied and what they emitted is acknowledged."""
@@ -162,4 +184,6 @@ class Owned:
 
     def _stands_alone(self, arrival: Arrival) -> bool:
         data = arrival.event.data if arrival.event else None
-        return isinstance(data, HistoryBegan | HistoryEnded) or asks_to_resume(arrival, self._service)
+        if isinstance(data, HistoryBegan | HistoryEnded) or asks_to_resume(arrival, self.domain.service):
+            return True
+        return successor(self.domain, arrival.event) is not None

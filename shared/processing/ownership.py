@@ -14,6 +14,7 @@ from shared.processing.owned import Owned
 from shared.processing.ports import FatalError, LogReader, LogWriter, Store
 from shared.processing.records import Committed, Fetched, TopicPartition
 from shared.processing.retry import Retry
+from shared.processing.versions import Lineage
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class Ownership:
 
     def __init__(
         self,
-        service: str,
+        lineage: Lineage,
         inputs: tuple[str, ...],
         reader: LogReader,
         writer: LogWriter,
@@ -37,7 +38,7 @@ class Ownership:
         self.owned: dict[int, Owned] = {}
         self.watermarks: dict[str, int] = {}
         self.pending: set[TopicPartition] = set()
-        self._service = service
+        self._lineage = lineage
         self._inputs = inputs
         self._reader = reader
         self._writer = writer
@@ -79,7 +80,8 @@ class Ownership:
 
     async def _own(self, number: int, committed: dict[str, Committed]) -> None:
         self._cache.empty(number)
-        owned = Owned(number, self._service, committed)
+        domain = await self._retry("reading versions", lambda: self._lineage.under(number, committed))
+        owned = Owned(number, domain, committed)
         for topic, at in committed.items():
             self.watermarks[owned.key(topic)] = at.offset
         await self._look_ahead(owned)
@@ -91,6 +93,7 @@ class Ownership:
         for number, owned in self.owned.items():
             self._cache.empty(number)
             await self._retry("reading timers", partial(owned.look_again, self._store))
+            await self._republish_unsent(number)
 
     async def _look_ahead(self, owned: Owned) -> None:
         """As far as the wall clock too: in a quiet log only a timer that we know of can make us ask for a tick."""
@@ -153,7 +156,9 @@ class Ownership:
     def advance(self, positions: Mapping[TopicPartition, Committed]) -> None:
         """The commit was acknowledged: what these inputs caused is covered."""
         for partition, at in positions.items():
-            self.watermarks[self.owned[partition.partition].key(partition.topic)] = at.offset
+            owned = self.owned[partition.partition]
+            self.watermarks[owned.key(partition.topic)] = at.offset
+            owned.uncommitted.pop(partition.topic, None)
 
     def keep(self, outcome: Outcome, touched: Mapping[str, Loaded]) -> None:
         """The write was acknowledged: only now may the cache know of it, and the timers. What was read counts as well: it

@@ -98,6 +98,9 @@ class Store(Protocol):
 
     async def parked(self, partition: int) -> list[str]: ...
 
+    async def ids(self, partition: int) -> list[str]:
+        """Of all customers of the partition, sorted."""
+
 
 Sleeper = Callable[[float], Awaitable[None]]
 """Seconds to wait; a simulation gives its own."""

@@ -1,18 +1,20 @@
-"""The same batches over the log's whole past, at its own pace: rebuilds, verification and what-ifs. Publishes nothing."""
+"""The same batches over the log's whole past, at its own pace: rebuilds, verification, shadows and what-ifs. Publishes nothing."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared.clock import Instant
+from shared.events.customers import RulesActivated
 from shared.processing.arrivals import Arrival
 from shared.processing.batch import Batch, Loaded, Outcome
 from shared.processing.document import Document, Entry
-from shared.processing.domain import Domain
+from shared.processing.domain import Domain, Successive, successor
 from shared.processing.failures import FailureBudget
 from shared.processing.owned import Owned
 from shared.processing.parking import waiting_records
 from shared.processing.ports import LogScanner, Store
 from shared.processing.records import Committed, Record, TopicPartition
+from shared.processing.succession import Succession, change_over
 
 CHUNK = 5_000
 FOREVER = 1 << 62
@@ -30,13 +32,15 @@ def _everything_covered(_position: str) -> bool:
 
 
 class Replay:
-    """One partition number of a service's inputs, from the first record on. Documents stay in memory until flushed."""
+    """One partition number of a service's inputs, from the first record on. Documents stay in memory until flushed.
+
+    It follows the log's successions: it begins under `domain` and goes on under whatever was activated.
+    """
 
     def __init__(self, domain: Domain[Any], scanner: LogScanner, topics: tuple[str, ...], partition: int) -> None:
-        self._domain = domain
         self._scanner = scanner
         self._topics = topics
-        self._owned = Owned(partition, domain.service, {topic: Committed(0) for topic in topics})
+        self._owned = Owned(partition, domain, {topic: Committed(0) for topic in topics})
         self._owned.timers.horizon = FOREVER
         self._loaded: dict[str, Loaded] = {}
         self._flushed: Store | None = None
@@ -45,15 +49,36 @@ class Replay:
         self.applied = 0
         self.emitted: list[Entry] | None = None
         """Set it to a list to keep what would have been published."""
+        self.successions: list[tuple[RulesActivated, int]] = []
+        """What was activated on the way, and at which offset."""
+
+    @property
+    def domain(self) -> Domain[Any]:
+        """Under which it has arrived."""
+        return self._owned.domain
+
+    async def go_on(self, positions: Mapping[str, Committed], store: Store) -> None:
+        """From where an earlier replay was flushed into `store`; documents there may be ahead of `positions`."""
+        partition = self._owned.partition
+        self._owned = Owned(partition, self._owned.domain, positions)
+        self._owned.timers.fill(await store.due(partition, -1, FOREVER), FOREVER, self._owned.time.bracket)
+        self._flushed = store
 
     async def advance(self, stops: Mapping[str, int]) -> None:
         """Applies every record before `stops` (per topic), in merge order. The last ones may have to wait for others
         that are not among them: they go in the order of arrival, as they did for the worker that committed `stops`."""
-        while await self._read(stops):
-            while arrivals := self._owned.collect(CHUNK):
+        while await self.step(stops):
+            pass
+
+    async def step(self, stops: Mapping[str, int], limit: int = CHUNK) -> bool:
+        """A part of `advance`: some records of one input. False: nothing is left before `stops`."""
+        if await self._read(stops, limit):
+            while arrivals := self._owned.collect(limit):
                 await self._apply(arrivals)
+            return True
         while (head := self._owned.merge.head()) is not None:
-            await self._apply(self._owned.collect(CHUNK) or [self._owned.merge.take(head)])
+            await self._apply(self._owned.collect(limit) or [self._owned.merge.take(head)])
+        return False
 
     def documents(self) -> Iterable[Document]:
         return (loaded.document for loaded in self._loaded.values())
@@ -67,18 +92,33 @@ class Replay:
         """The partition's, after what was applied."""
         return self._owned.time.now
 
-    async def flush(self, store: Store) -> int:
-        """Writes what changed since the last flush into a collection that only this replay writes."""
+    async def load(self, customer_ids: Iterable[str]) -> dict[str, Document]:
+        """Those that it knows, in memory or flushed."""
+        wanted = list(customer_ids)
+        await self._load(wanted)
+        return {key: self._loaded[key].document for key in wanted if key in self._loaded}
+
+    def positions(self) -> dict[str, Committed]:
+        """From where another replay may go on, once all of this one is flushed."""
+        time = self._owned.time
+        return {topic: Committed(offset, time.to_metadata(topic)) for topic, offset in self._owned.applied.items()}
+
+    async def flush(self, store: Store, keep: int = 0) -> bool:
+        """Writes what changed since the last flush. At most about `keep` documents stay in memory. False: another one
+        writes there too, and this replay is of no more use."""
         changed = [self._loaded[key].document for key in self._dirty]
         for start in range(0, len(changed), CHUNK):
-            await store.save(changed[start : start + CHUNK])
+            if not await store.save(changed[start : start + CHUNK]):
+                return False
         self._flushed = store
-        self._loaded.clear()
-        self._stored.clear()
+        self._stored |= {document.id: document.rev for document in changed}
         self._dirty.clear()
-        return len(changed)
+        if len(self._loaded) > keep:
+            self._loaded.clear()
+            self._stored.clear()
+        return True
 
-    async def _read(self, stops: Mapping[str, int]) -> bool:
+    async def _read(self, stops: Mapping[str, int], limit: int) -> bool:
         """One chunk of the input that is farthest behind in time, so that the merge holds little. False at all ends."""
         open_topics = [topic for topic in self._topics if self._owned.next[topic] < stops.get(topic, 0)]
         if not open_topics:
@@ -86,7 +126,7 @@ class Replay:
         topic = min(open_topics, key=self._owned.merge.held)
         source = TopicPartition(topic, self._owned.partition)
         start = self._owned.next[topic]
-        for record in await self._scanner.read(source, start, stops[topic], CHUNK):
+        for record in await self._scanner.read(source, start, stops[topic], limit):
             self._owned.next[topic] = record.offset
             self._owned.offer(record)
         return True
@@ -95,15 +135,18 @@ class Replay:
         time = self._owned.time.copy()
         times = {self._owned.partition: time}
         await self._load(arrival.customer_id for arrival in arrivals if arrival.customer_id is not None)
-        batch = Batch(self._domain, self._loaded, _everything_covered, PatientBudget())
-        waiting = await waiting_records(arrivals, self._loaded, self._domain.service, self._read_one)
+        domain = self._owned.domain
+        batch = Batch({self._owned.partition: domain}, self._loaded, _everything_covered, PatientBudget())
+        waiting = await waiting_records(arrivals, self._loaded, domain.service, self._read_one)
         batch.apply(arrivals, times, waiting)
         due = self._owned.timers_due(time, FOREVER)
         await self._load(due)
         batch.fire(due, times)
         self._owned.take_time(time)
+        self._owned.positions(arrivals)
         self._keep(batch.outcome())
         self.applied += len(arrivals)
+        await self._succeed(arrivals[-1])
 
     async def _read_one(self, source: TopicPartition, offset: int) -> list[Record]:
         return await self._scanner.read(source, offset, offset + 1, 1)
@@ -120,7 +163,40 @@ class Replay:
         if self.emitted is not None:
             self.emitted.extend(entry for _, entry in outcome.emitted)
         for document in outcome.documents:
-            kept = document.replaced(outbox=(), unsent=False, rev=self._stored.get(document.id, 0) + 1)
-            self._loaded[document.id] = Loaded(kept, outcome.states[document.id])
-            self._dirty.add(document.id)
-            self._owned.arm(kept)
+            self._put(document, outcome.states[document.id])
+
+    def _put(self, document: Document, state: Any) -> None:
+        kept = document.replaced(outbox=(), unsent=False, rev=self._stored.get(document.id, 0) + 1)
+        self._loaded[document.id] = Loaded(kept, state)
+        self._dirty.add(document.id)
+        self._owned.arm(kept)
+
+    async def _succeed(self, arrival: Arrival) -> None:
+        """Where another version was activated: its own fold of all before takes the place of ours, customer by customer."""
+        written = successor(self._owned.domain, arrival.event)
+        if written is None or not isinstance(self._owned.domain, Successive):
+            return
+        succession = Succession(self._owned.domain.succeeded_by(written), arrival, self._owned.time)
+        other = Replay(succession.domain, self._scanner, self._topics, self._owned.partition)
+        await other.advance(self._owned.applied)
+        self._owned.timers.clear()
+        for some in _pieces(await self._everybody()):
+            before, after = await self.load(some), await other.load(some)
+            for key in some:
+                self._change_over(before[key], after.get(key), succession)
+        self._owned.domain = succession.domain
+        self.successions.append((written, arrival.record.offset))
+
+    def _change_over(self, before: Document, after: Document | None, succession: Succession) -> None:
+        changed, entry = change_over(before, after, succession, _everything_covered)
+        if entry is not None and self.emitted is not None:
+            self.emitted.append(entry)
+        self._put(changed, None)
+
+    async def _everybody(self) -> list[str]:
+        flushed = await self._flushed.ids(self._owned.partition) if self._flushed is not None else []
+        return sorted({*self._loaded, *flushed})
+
+
+def _pieces(ids: list[str]) -> Iterable[list[str]]:
+    return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))

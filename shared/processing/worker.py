@@ -12,6 +12,7 @@ from shared.processing.batch import Batch, Loaded, Outcome
 from shared.processing.cache import DocumentCache
 from shared.processing.domain import Domain
 from shared.processing.failures import FailureBudget
+from shared.processing.handover import Handover
 from shared.processing.metrics import EngineMetrics
 from shared.processing.owned import Owned
 from shared.processing.ownership import Ownership
@@ -20,6 +21,8 @@ from shared.processing.partition_time import PartitionTime
 from shared.processing.ports import LogReader, LogScanner, LogWriter, Store, TransientError
 from shared.processing.records import Committed, Fetched, Record, TopicPartition
 from shared.processing.retry import Retry
+from shared.processing.successions import Successions
+from shared.processing.versions import Lineage, VersionStore
 from shared.processing.wakeups import TickAsker
 
 IDLE_WAIT = 0.2
@@ -42,6 +45,8 @@ class Ports:
     retry: Retry
     clock: Clock
     metrics: EngineMetrics
+    versions: VersionStore | None = None
+    """Of a service whose domain may be succeeded by another version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,10 @@ class Worker:
         self._stopping = False
         self.paused = False
         self.busy = False
+        self._lineage = Lineage(domain, ports.versions)
+        self._successions = Successions(self._lineage, options.inputs, ports.scanner, ports.store, ports.retry)
         self.ownership = Ownership(
-            domain.service,
+            self._lineage,
             options.inputs,
             ports.reader,
             ports.writer,
@@ -103,6 +110,7 @@ class Worker:
 
     async def start(self) -> None:
         """Joins the group; whoever steps the worker by hand begins with it."""
+        await self._ports.retry("reading versions", self._lineage.begin)
         await self._ports.reader.start(self.ownership.assigned, self.ownership.revoked)
 
     def stop(self) -> None:
@@ -116,9 +124,12 @@ class Worker:
         async with self.ownership.lock:
             await self.ownership.take_over()
             self.ownership.accept(fetched)
-            if self.paused:
+            if self.paused and self._successions.next(self.owned) is None:
+                await self._commit_applied()
                 return False
-            worked = await self._work()
+            worked = await self._work() | await self._succeed()
+            if not worked:
+                await self._commit_applied()
             await self.ownership.look_again(self._options.recheck)
             await self._ask()
             return worked
@@ -133,6 +144,8 @@ class Worker:
         if self.paused:
             return IDLE_WAIT
         if self.ownership.pending or any(owned.ready() or owned.overdue() is not None for owned in self.owned.values()):
+            return 0.0
+        if self._successions.next(self.owned) is not None:
             return 0.0
         wait = IDLE_WAIT
         if self._options.asks:
@@ -193,8 +206,9 @@ class Worker:
         for number, time in times.items():
             self.owned[number].take_time(time)
         self.ownership.keep(outcome, touched)
+        applied = self._held_back(arrivals)
         await self._publish(arrivals, outcome)
-        await self._commit(arrivals)
+        await self._commit(applied)
         await self.ownership.confirm(outcome.confirmed)
         self._count(outcome, arrivals, len(fired))
 
@@ -203,7 +217,8 @@ class Worker:
     ) -> tuple[Outcome, dict[str, Loaded]]:
         """`fired` collects the customers whose timers left the heaps, so that a redo fires them again."""
         loaded = await self._load(arrival.customer_id for arrival in arrivals if arrival.customer_id is not None)
-        batch = Batch(self._domain, loaded, self.ownership.covered, budget)
+        domains = {number: owned.domain for number, owned in self.owned.items()}
+        batch = Batch(domains, loaded, self.ownership.covered, budget)
         waiting = await waiting_records(arrivals, loaded, self._domain.service, self._read_one)
         started = self._ports.clock()
         batch.apply(arrivals, times, waiting)
@@ -250,6 +265,46 @@ class Worker:
             await self._ports.retry.pause()
             return False
 
+    def _held_back(self, arrivals: list[Arrival]) -> list[Arrival]:
+        """Those that are done with: not the record of a succession, before all customers have changed over."""
+        applied: list[Arrival] = []
+        for number, mine in _by_partition(arrivals).items():
+            applied += self.owned[number].hold(mine)
+        return applied
+
+    async def _succeed(self) -> bool:
+        """One step of one partition that is held at a succession."""
+        owned = self._successions.next(self.owned)
+        if owned is None:
+            return False
+        handover = await self._successions.handover(owned)
+        if await handover.proceed(owned.partition):
+            await self._change_over(handover)
+            if handover.passed():
+                await self._go_on(owned, handover)
+        return True
+
+    async def _change_over(self, handover: Handover) -> None:
+        for _ in self._ports.retry.attempts("saving customers"):
+            budget = self._budget.copied()
+            outcome = await handover.outcome(self.ownership.covered, budget)
+            if await self._saved(outcome):
+                break
+            self._ports.metrics.count("conflicts")
+        self._budget = budget
+        await self._publish([], outcome)
+        await self.ownership.confirm(outcome.confirmed)
+        self._ports.metrics.count("emitted", len(outcome.emitted))
+        self._ports.metrics.count("republished", len(outcome.republished))
+
+    async def _go_on(self, owned: Owned, handover: Handover) -> None:
+        """Under the successor. Only now may the record be committed."""
+        await self._successions.complete(owned, handover)
+        self._cache.empty(owned.partition)
+        held = owned.succeed(handover.succession.domain)
+        await self._ports.retry("reading timers", partial(owned.look_again, self._ports.store))
+        await self._commit([held])
+
     async def _publish(self, arrivals: list[Arrival], outcome: Outcome) -> None:
         """Old before new, and all acknowledged, before anything is committed."""
         messages = [*self._announcer.events(outcome), *self._announcer.marks(arrivals, self.owned.values())]
@@ -258,13 +313,18 @@ class Worker:
 
     async def _commit(self, arrivals: list[Arrival]) -> None:
         """Only what was applied, with the partition's time. A commit that failed costs duplicates, never a loss."""
-        by_partition: dict[int, list[Arrival]] = {}
-        for arrival in arrivals:
-            by_partition.setdefault(arrival.record.partition, []).append(arrival)
-        positions: dict[TopicPartition, Committed] = {}
-        for number, mine in by_partition.items():
-            found = self.owned[number].positions(mine)
-            positions |= {TopicPartition(topic, number): at for topic, at in found.items()}
+        for number, mine in _by_partition(arrivals).items():
+            owned = self.owned[number]
+            owned.uncommitted |= owned.positions(mine)
+        await self._commit_applied()
+
+    async def _commit_applied(self) -> None:
+        """With what an earlier commit could not say: in a quiet log no later one would."""
+        positions = {
+            TopicPartition(topic, number): at
+            for number, owned in self.owned.items()
+            for topic, at in owned.uncommitted.items()
+        }
         if positions and await self._committed(positions):
             self.ownership.advance(positions)
 
@@ -284,3 +344,10 @@ class Worker:
         metrics.count("timers", timers)
         metrics.count("parked", outcome.parked)
         metrics.armed_timers.set(sum(len(owned.timers) for owned in self.owned.values()))
+
+
+def _by_partition(arrivals: Iterable[Arrival]) -> dict[int, list[Arrival]]:
+    found: dict[int, list[Arrival]] = {}
+    for arrival in arrivals:
+        found.setdefault(arrival.record.partition, []).append(arrival)
+    return found

@@ -13,6 +13,7 @@ from shared.events.customers import (
     FeedbackReceived,
     InquiryReceived,
     PurchaseMade,
+    RulesActivated,
     SurveyAnswered,
 )
 from shared.events.envelope import Data, Event
@@ -90,13 +91,35 @@ class ExampleDomain:
         raise NotImplementedError
 
 
+def activated(number: int, hours: int) -> RulesActivated:
+    """Rules of `Counts`: how many hours its window lasts."""
+    return RulesActivated(number=number, rules=str(hours), digest=f"digest of {hours}")
+
+
+FIRST = activated(1, WINDOW // HOUR)
+
+
 class Counts(ExampleDomain):
-    """In the place of segmentation: how many purchases the window holds."""
+    """In the place of segmentation: how many purchases the window holds. Other versions have other windows."""
 
     service = "segmentation"
 
+    def __init__(self, mended: bool = False, unit: Instant = HOUR, written: RulesActivated = FIRST) -> None:
+        super().__init__(mended, unit)
+        self.written = written
+        self._window = self.lasts(int(written.rules) * HOUR)
+
+    def succeeded_by(self, written: RulesActivated) -> "Counts":
+        return Counts(self.mended, self.unit, written)
+
+    def difference(self, before: Book | None, after: Book, at: Instant, reason: str) -> SegmentsChanged | None:
+        """Also where only the trail differs: every customer that was told anything at another instant."""
+        if before is not None and (before.trail, before.leaves) == (after.trail, after.leaves):
+            return None
+        return self._change(after, reason)
+
     def decide(self, state: Book, event: Event, at: Instant) -> Decision[Book]:
-        if not isinstance(event.data, PurchaseMade) or (leaves := event.occurred_at + self.lasts(WINDOW)) <= at:
+        if not isinstance(event.data, PurchaseMade) or (leaves := event.occurred_at + self._window) <= at:
             return Decision(state)
         return self._changed(state.model_copy(update={"leaves": tuple(sorted([*state.leaves, leaves]))}))
 
@@ -104,9 +127,14 @@ class Counts(ExampleDomain):
         return self._changed(state.model_copy(update={"leaves": tuple(leaf for leaf in state.leaves if leaf > at)}))
 
     def _changed(self, state: Book) -> Decision[Book]:
-        memberships = {"count": str(len(state.leaves)), "trail": state.trail}
-        change = SegmentsChanged(customer_id=state.customer_id, changes=(), memberships=memberships, rules_version="1")
-        return Decision(state, (change,))
+        return Decision(state, (self._change(state, "told"),))
+
+    def _change(self, state: Book, reason: str) -> SegmentsChanged:
+        memberships = {"count": str(len(state.leaves)), "trail": state.trail, "reason": reason}
+        version = str(self.written.number)
+        return SegmentsChanged(
+            customer_id=state.customer_id, changes=(), memberships=memberships, rules_version=version
+        )
 
 
 class Tasks(ExampleDomain):

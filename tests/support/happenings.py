@@ -6,6 +6,7 @@ from typing import Any
 from shared.clock import Instant, from_rfc3339, to_rfc3339
 from shared.events.catalog import CUSTOMERS
 from shared.events.codec import HEADERS
+from shared.events.customers import RulesActivated
 from shared.processing.records import Message
 
 START: Instant = from_rfc3339("2026-01-01T00:00:00Z")
@@ -43,6 +44,13 @@ def of_time(what: str, partition: int, at: Instant, mark: str | None = None, **d
 
 def tick(partition: int, at: Instant, mark: str | None = None) -> Message:
     return of_time("clock.ticked", partition, at, mark)
+
+
+def activation(partition: int, at: Instant, written: RulesActivated) -> Message:
+    """The record at which a partition changes over to other rules."""
+    name = f"rules-{written.number}-{partition}"
+    event = envelope("rules.activated", name, at, at, written.model_dump())
+    return Message(CUSTOMERS.name, None, json.dumps(event).encode(), HEADERS, partition)
 
 
 def purchase(who: str, name: str, at: Instant, **extra: Any) -> Message:

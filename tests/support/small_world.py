@@ -12,6 +12,7 @@ from shared.processing.document import Document, from_fields
 from shared.processing.domain import Domain
 from shared.processing.memory import MemoryLog, MemoryReader, MemoryScanner, MemoryWriter
 from shared.processing.memory_store import MemoryStore
+from shared.processing.memory_versions import MemoryVersions
 from shared.processing.metrics import engine_metrics
 from shared.processing.ports import Store
 from shared.processing.records import Committed, Message, Record, TopicPartition
@@ -31,6 +32,7 @@ class SmallWorld:
         self.clock = clock
         self.log = MemoryLog({topic.name: partitions for topic in TOPICS}, lambda: self.clock)
         self.store = MemoryStore()
+        self.versions = MemoryVersions()
         self.partitions = partitions
         self.inputs = tuple(topic.name for topic in inputs_of(domain.service))
         self.output = OUTPUT[domain.service].name
@@ -48,10 +50,10 @@ class SmallWorld:
         reader = MemoryReader(self.log, group_of(self.domain.service), self.inputs, f"member-{self._members}")
         retry = Retry(self._sleep, lambda: self.clock, random.Random(1))
         scanner, writer = MemoryScanner(self.log), MemoryWriter(self.log)
-        ports = Ports(reader, writer, scanner, store or self.store, retry, lambda: self.clock, METRICS)
+        ports = Ports(reader, writer, scanner, store or self.store, retry, lambda: self.clock, METRICS, self.versions)
         chosen = {"patience": NEVER, "asks": False} | options
         worker = Worker(self.domain, ports, Options(self.inputs, self.output, **chosen))
-        await reader.start(worker.ownership.assigned, worker.ownership.revoked)
+        await worker.start()
         return worker
 
     async def retire(self, worker: Worker) -> None:

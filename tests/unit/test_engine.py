@@ -238,10 +238,32 @@ async def test_a_timer_of_a_customer_whose_bracket_has_yet_to_begin_again_waits_
 async def test_rules_that_are_activated_concern_no_customer_and_are_no_dead_letter() -> None:
     """They stand without a key in the stream that every service reads."""
     world = SmallWorld(Counts(), partitions=1)
-    world.append(of_time("rules.activated", 0, START, number=2, rules="…", digest="…"), purchase(ALICE, "1", START))
+    world.append(of_time("rules.activated", 0, START, number=1, rules="…", digest="…"), purchase(ALICE, "1", START))
     await world.drain()
     assert world.records("guanxi.segmentation.dead-letters.v1") == []
     assert (await world.document(ALICE)).positions == {"customers:0": 1}
+
+
+async def test_a_commit_that_failed_is_said_again_in_a_quiet_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = SmallWorld(Counts(), partitions=1)
+    worker = await world.worker()
+    world.append(purchase(ALICE, "1", START))
+    place = TopicPartition(CUSTOMERS.name, 0)
+    commit = worker._ports.reader.commit
+
+    async def refused(_positions: object) -> bool:
+        raise TransientError("no answer")
+
+    monkeypatch.setattr(worker._ports.reader, "commit", refused)
+    await settle(worker)
+    assert world.log.group("guanxi.segmentation").offsets[place].offset == 0
+    assert not worker.ownership.covered("customers:0:0")
+    monkeypatch.setattr(worker._ports.reader, "commit", commit)
+    await worker.step()
+
+    assert world.log.group("guanxi.segmentation").offsets[place].offset == 1
+    assert worker.ownership.covered("customers:0:0")
+    assert worker.owned[0].uncommitted == {}
 
 
 async def test_an_idle_system_asks_for_no_ticks() -> None:
