@@ -56,12 +56,19 @@ def change_over(
         outbox=tuple(entry for entry in before.outbox if pending(before, entry, covered)),
         unsent=before.unsent and any(not e.position and pending(before, e, covered) for e in before.outbox),
         disordered=before.disordered,
+        history=_bracket(after, succession.time),
         version=succession.written.number,
     )
-    at = max(at, succession.time.until(after.history))
+    at = max(at, succession.time.until(changed.history))
     reason = f"rules version {succession.written.number}"
     event = difference(succession.domain, before, after, at, reason)
     return (changed, None) if event is None else told(succession, changed, event, at)
+
+
+def _bracket(document: Document, time: PartitionTime) -> int | None:
+    """None where its bracket has ended since the customer was last touched."""
+    ended = document.history is not None and time.has_ended(document.history)
+    return None if ended else document.history
 
 
 def _saw_the_same(before: Document, after: Document, activating: str) -> bool:
@@ -72,8 +79,9 @@ def _saw_the_same(before: Document, after: Document, activating: str) -> bool:
 
 
 def difference(domain: Successive[Any], before: Document, after: Document, at: Instant, reason: str) -> Data | None:
-    """Of two documents of the same customer, `after` of `domain`'s version. The erased have none."""
-    if after.erased or before.erased:
+    """Of two documents of the same customer, `after` of `domain`'s version. None where nothing was ever decided of it, and
+    of the erased."""
+    if after.erased or before.erased or (before.state is None and after.state is None):
         return None
     read = domain.state_type.model_validate_json
     try:

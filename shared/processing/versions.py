@@ -89,11 +89,11 @@ class Lineage:
             return
         offered = self._first.written
         first = await self._versions.keep(offered)
-        newest = newest_active(await self._versions.all()) or first
-        if newest.digest != offered.digest:
+        versions = await self._versions.all()
+        if offered.digest not in {version.digest for version in versions if version.positions or version == first}:
             _log.warning(
-                "the configured rules are not those in force and are not applied; `guanxi rules activate FILE` applies them",
-                extra={"version_in_force": newest.number},
+                "the configured rules were never activated and are not applied; `guanxi rules activate FILE` applies them",
+                extra={"version_in_force": (newest_active(versions) or first).number},
             )
         self._first = self.succeeding(self._first, first.written)
 

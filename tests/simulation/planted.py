@@ -15,12 +15,14 @@ from shared.processing.arrivals import Arrival
 from shared.processing.batch import Batch
 from shared.processing.customer import Customer, DomainFault
 from shared.processing.document import Document, Parked
+from shared.processing.handover import Handover
 from shared.processing.memory_store import MemoryStore
 from shared.processing.owned import Owned
 from shared.processing.ownership import Ownership
 from shared.processing.partition_time import PartitionTime
 from shared.processing.ports import TransientError
 from shared.processing.records import Committed, Message
+from shared.processing.succession import Succession
 from shared.processing.worker import Worker
 from tests.simulation import run
 from tests.support.example_domains import ExampleDomain
@@ -261,6 +263,22 @@ def deletes(finish: Any) -> Any:
     return finished
 
 
+def without_the_last(load: Any) -> Any:
+    async def _load(self: Handover, customer_ids: list[str]) -> dict[str, Document]:
+        found: dict[str, Document] = await load(self, customer_ids)
+        return {key: document for key, document in found.items() if key != customer_ids[-1]}
+
+    return _load
+
+
+def not_held_back(hold: Any) -> Any:
+    def held(self: Owned, arrivals: list[Arrival]) -> list[Arrival]:
+        hold(self, arrivals)
+        return arrivals
+
+    return held
+
+
 def without_upcasters(stack: ExitStack) -> None:
     stack.enter_context(patch.dict(run.OLD_VERSIONS, clear=True))
 
@@ -305,5 +323,8 @@ DEFECTS = (
         ),
     ),
     Defect("erasure deletes the document", swapped(Customer, "finish", deletes)),
+    Defect("activation skipping a customer", swapped(Handover, "_load", without_the_last)),
+    Defect("activation committed before everybody has changed over", swapped(Owned, "hold", not_held_back)),
+    Defect("activation begun anew for who has changed over", swapped(Succession, "has_changed_over", never)),
 )
 """All but `auto.offset.reset=latest`, which is a setting: the test of the planted holds it against the real reader."""

@@ -7,11 +7,14 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 from shared.clock import Instant
+from shared.events.customers import RulesActivated
 from shared.processing.document import Document
 from shared.processing.memory import MemoryLog, MemoryReader, MemoryScanner, MemoryWriter
 from shared.processing.memory_store import MemoryStore
+from shared.processing.memory_versions import MemoryVersions
 from shared.processing.ports import Assigned, Revoked, Timer, TransientError
 from shared.processing.records import Committed, Fetched, Message, Record, TopicPartition
+from shared.processing.versions import Prepared, Version
 from tests.simulation.faults import Faults
 
 T = TypeVar("T")
@@ -201,3 +204,38 @@ class FaultyStore:
 
     async def parked(self, partition: int) -> list[str]:
         return await self._process.call("parked", lambda: self._store.parked(partition))
+
+    async def ids(self, partition: int) -> list[str]:
+        return await self._process.call("ids", lambda: self._store.ids(partition))
+
+
+class FaultyVersions:
+    """VersionStore of one process, and its shadows."""
+
+    def __init__(self, process: Process, versions: MemoryVersions) -> None:
+        self._process = process
+        self._versions = versions
+
+    async def all(self) -> list[Version]:
+        return await self._process.call("versions", self._versions.all)
+
+    async def keep(self, written: RulesActivated) -> Version:
+        return await self._process.call("note", lambda: self._versions.keep(written))
+
+    async def prepared(self, number: int, partition: int, prepared: Prepared) -> bool:
+        return await self._process.call("note", lambda: self._versions.prepared(number, partition, prepared))
+
+    async def began(self, written: RulesActivated, partition: int, position: int) -> None:
+        return await self._process.call("note", lambda: self._versions.began(written, partition, position))
+
+    async def finished(self, number: int, partition: int) -> None:
+        return await self._process.call("note", lambda: self._versions.finished(number, partition))
+
+    async def call_off(self, number: int) -> bool:
+        return await self._process.call("note", lambda: self._versions.call_off(number))
+
+    async def shadow(self, number: int) -> FaultyStore:
+        return FaultyStore(self._process, await self._process.call("versions", lambda: self._versions.shadow(number)))
+
+    async def drop_shadow(self, number: int) -> None:
+        return await self._process.call("note", lambda: self._versions.drop_shadow(number))

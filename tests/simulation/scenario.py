@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from shared.processing.domain import Domain
 from shared.processing.records import Message
 from tests.simulation.faults import Chance
 from tests.simulation.world import Plan
-from tests.support.example_domains import EXAMPLES, ExampleDomain
-from tests.support.happenings import START, customer, happened, of_time, poison, purchase, resume
+from tests.support.example_domains import EXAMPLES, ExampleDomain, activated
+from tests.support.happenings import START, activation, customer, happened, of_time, poison, purchase, resume
 
 SERVICES = ("segmentation", "followup", "feedback")
 SPAN = 10.0
@@ -49,6 +50,31 @@ def real_plan_of(seed: int) -> Plan:
 
 
 def plan_of(seed: int, domains: tuple[Build, ...] | None = None, speed: int = 1) -> Plan:
+    plan = _plan_of(seed, domains, speed)
+    changes = successions(random.Random(seed * 104_729 + 3), plan.partitions) if domains is None else ()
+    if not changes:
+        return plan
+    happenings = tuple(sorted((*plan.happenings, *changes), key=lambda pair: pair[0]))
+    return replace(plan, happenings=happenings, mended_at=0.0)
+
+
+def successions(chance: random.Random, partitions: int) -> tuple[tuple[float, Message], ...]:
+    """In some worlds another version of the rules is activated, in some of these a third one, at any moment; every
+    partition is told a little later than the one before. Nobody breaks on poison there: which version was broken, and when,
+    would decide what is told."""
+    if chance.random() < 0.6:
+        return ()
+    moments = sorted(chance.uniform(0.5, SPAN) for _ in range(chance.choice([1, 1, 2])))
+    found: list[tuple[float, Message]] = []
+    for number, begun in enumerate(moments, 2):
+        written, moment = activated(number, chance.choice([1, 2, 4, 9])), begun
+        for partition in range(partitions):
+            found += [(moment, activation(partition, instant(moment, 1), written))] * chance.choice([1, 1, 1, 2])
+            moment = round(moment + chance.random() / 10, 3)
+    return tuple(found)
+
+
+def _plan_of(seed: int, domains: tuple[Build, ...] | None, speed: int) -> Plan:
     chance = random.Random(seed * 7919 + 1)
     share = chance.choice([0.0, 0.01, 0.03, 0.06])
     return Plan(

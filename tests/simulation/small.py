@@ -1,17 +1,21 @@
-"""A world so small that every port step of it can fail, one by one and in pairs: `python -m tests.simulation.small [pairs]`."""
+"""A world so small that every port step of it can fail, one by one and in pairs.
+
+`python -m tests.simulation.small [pairs [still|changing]]`"""
 
 import random
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
+from unittest.mock import patch
 
 from shared.clock import SECOND
+from shared.processing import handover
 from tests.simulation.faults import POSSIBLE, Fault, Script
 from tests.simulation.run import Result, simulate
 from tests.simulation.world import Plan
-from tests.support.example_domains import Counts, ExampleDomain
-from tests.support.happenings import START, customer, purchase
+from tests.support.example_domains import Counts, ExampleDomain, activated
+from tests.support.happenings import START, activation, customer, purchase
 
 Faulty = dict[int, Fault]
 SEEDS = (1, 2)
@@ -43,14 +47,25 @@ def small_plan(seed: int, script: Script) -> Plan:
     )
 
 
+def changing_plan(seed: int, script: Script) -> Plan:
+    """The same world, in whose middle another version of the rules is activated: one customer per step changes over."""
+    plan = small_plan(seed, script)
+    change = (1.0, activation(0, START + SECOND, activated(2, 4)))
+    return replace(plan, happenings=tuple(sorted((*plan.happenings, change), key=lambda pair: pair[0])))
+
+
+PLANS: dict[str, Callable[[int, Script], Plan]] = {"still": small_plan, "changing": changing_plan}
+
+
 def _counts(unit: int, mended: bool) -> ExampleDomain:
     return Counts(mended, unit)
 
 
-def world(seed: int, faults: Faulty) -> tuple[Result, list[str]]:
+def world(seed: int, faults: Faulty, plan: str = "still") -> tuple[Result, list[str]]:
     """The result, and which call each step was."""
     script = Script(faults)
-    return simulate(small_plan(seed, script)), script.calls
+    with patch.object(handover, "CHANGED_AT_ONCE", 1):
+        return simulate(PLANS[plan](seed, script)), script.calls
 
 
 @dataclass
@@ -68,26 +83,26 @@ class Explored:
             self.failing.append((seed, faults, result.problems[0]))
 
 
-def explore(pairs: int, part: int = 0, parts: int = 1, seeds: tuple[int, ...] = SEEDS) -> Explored:
+def explore(pairs: int, part: int = 0, parts: int = 1, seeds: tuple[int, ...] = SEEDS, plan: str = "still") -> Explored:
     """Every possible fault at every step; then `pairs` pairs of one such fault and a second one later, spread evenly over
     all pairs there are. `part` of `parts`: so that several processes can share the work."""
     found = Explored()
     seconds: list[tuple[int, Faulty]] = []
     for seed in seeds:
-        for number, (first, fault) in enumerate(singles(seed)):
+        for number, (first, fault) in enumerate(singles(seed, plan)):
             if number % parts != part:
                 continue
-            result, calls = world(seed, {first: fault})
+            result, calls = world(seed, {first: fault}, plan)
             found.add(seed, {first: fault}, result)
             seconds += [(seed, {first: fault, step: other}) for step, other in later(first, calls)]
     chosen = random.Random(part).sample(seconds, min(pairs // parts, len(seconds)))
     for seed, faults in chosen:
-        found.add(seed, faults, world(seed, faults)[0])
+        found.add(seed, faults, world(seed, faults, plan)[0])
     return found
 
 
-def singles(seed: int) -> Iterator[tuple[int, Fault]]:
-    _, calls = world(seed, {})
+def singles(seed: int, plan: str) -> Iterator[tuple[int, Fault]]:
+    _, calls = world(seed, {}, plan)
     for step, call in enumerate(calls):
         for fault in POSSIBLE[call]:
             yield step, fault
@@ -112,7 +127,7 @@ def late_marks(seeds: tuple[int, ...]) -> Iterator[tuple[int, Faulty]]:
 
 
 def main() -> int:
-    found = explore(int(sys.argv[1]) if sys.argv[1:] else 200)
+    found = explore(int(sys.argv[1]) if sys.argv[1:] else 200, plan=sys.argv[2] if sys.argv[2:] else "still")
     for seed, faults, problem in found.failing[:20]:
         print(f"seed {seed}, faults {faults}: {problem[:300]}")
     print(f"{found.worlds} small worlds, {found.steps} steps, {len(found.failing)} failing")

@@ -84,6 +84,18 @@ def test_a_fault_at_every_step_of_a_small_world_and_pairs_of_them() -> None:
         assert not world(seed, faults)[0].problems
 
 
+def changing_part(number: int) -> Explored:
+    return explore(PAIRS // 6, number, os.cpu_count() or 1, plan="changing")
+
+
+@pytest.mark.timeout(1_800)
+def test_a_fault_at_every_step_of_an_activation() -> None:
+    found = spread(changing_part, range(os.cpu_count() or 1))
+    failing = [failure for one in found for failure in one.failing]
+    print(f"\nsmall worlds that change over: {sum(one.worlds for one in found)} explored, {len(failing)} failing")
+    assert not failing, failing[:3]
+
+
 def test_virtual_time_jumps_and_does_not_wait() -> None:
     import asyncio
 

@@ -18,13 +18,23 @@ from shared.events.wakeups import ClockTickWanted
 from shared.processing.domain import Domain
 from shared.processing.memory import MemoryLog, MemoryReader
 from shared.processing.memory_store import MemoryStore
+from shared.processing.memory_versions import MemoryVersions
 from shared.processing.metrics import engine_metrics
 from shared.processing.ports import FatalError
 from shared.processing.records import Committed, Message, Record, TopicPartition
 from shared.processing.retry import Retry
 from shared.processing.worker import Options, Ports, Worker
 from tests.simulation.faults import Faults
-from tests.simulation.process import Crashed, FaultyReader, FaultyScanner, FaultyStore, FaultyWriter, Nature, Process
+from tests.simulation.process import (
+    Crashed,
+    FaultyReader,
+    FaultyScanner,
+    FaultyStore,
+    FaultyVersions,
+    FaultyWriter,
+    Nature,
+    Process,
+)
 from tests.support.happenings import START
 
 _NUMBER = re.compile(rb'"sequence":"([0-9]+)"')
@@ -65,6 +75,7 @@ class World:
         self.domains = {made.service: made for made in (build(True) for build in plan.domains)}
         self._builders = {build(True).service: build for build in plan.domains}
         self.stores = {service: MemoryStore() for service in self.domains}
+        self.versions = {service: MemoryVersions() for service in self.domains}
         self.metrics = {service: engine_metrics(CollectorRegistry()) for service in self.domains}
         self.stopped: list[str] = []
         self.too_early: list[str] = []
@@ -220,6 +231,7 @@ class World:
             retry,
             self.clock,
             self.metrics[service],
+            FaultyVersions(process, self.versions[service]),
         )
         options = Options(
             topics,

@@ -13,6 +13,7 @@ from shared.events.customers import (
     CustomerResumeRequested,
     HistoryBegan,
     HistoryEnded,
+    RulesActivated,
 )
 from shared.events.envelope import Event
 from shared.events.segments import CustomerForgotten
@@ -49,21 +50,49 @@ class Fold:
         self.people: dict[str, Person] = {}
         self.unreadable: list[tuple[str, int]] = []
         self.now: Instant = 0
+        self._ordered: list[Row] = []
+        self._row = 0
         self.bracket: int | None = None
         self.history_now: Instant = 0
 
     def run(self, logs: Mapping[str, Sequence[Record]]) -> "Fold":
-        ordered = []
-        for rank, topic in enumerate(sorted(logs)):
-            seen = 0
-            for record in logs[topic]:
-                event = read(record)
-                seen = max(seen, logical(event, record))
-                ordered.append((seen, rank, record.offset, record, event))
-        for time, _, _, record, event in sorted(ordered, key=lambda row: row[:3]):
+        self._ordered = ordered(logs)
+        for row, (time, _, _, record, event) in enumerate(self._ordered):
+            self._row = row
             self._record(time, record, event)
         self._everybody()
         return self
+
+    def _activated(self, record: Record, event: Event, data: RulesActivated) -> None:
+        """All before is told again under the new version alone; what that makes another is said, as the next number."""
+        if not hasattr(self.domain, "written") or data.number <= self.domain.written.number:
+            return
+        self._everybody()
+        other = Fold(self.domain.succeeded_by(data))
+        for time, _, _, earlier, told in self._ordered[: self._row + 1]:
+            other._record(time, earlier, told)
+        other._everybody()
+        for key, person in other.people.items():
+            self._change_over(self.people[key], person, record, event)
+        self.domain, self.people = other.domain, other.people
+
+    def _change_over(self, before: Person, after: Person, record: Record, event: Event) -> None:
+        after.sequence, after.said = before.sequence, before.said
+        after.at = max(before.at, after.at)
+        after.positions = {
+            **before.positions,
+            f"{catalogue_topic(record.topic).short}:{record.partition}": record.offset,
+        }
+        if after.erased:
+            return
+        until = self.history_now if after.history is not None and after.history == self.bracket else self.now
+        at = max(after.at, until)
+        told = self.domain.succeeded_by(event.data).difference(
+            before.state, after.state, at, f"rules version {event.data.number}"
+        )
+        if told is not None:
+            after.at = at
+            self._say(after, [told], at, event.id, after.mark if after.history is not None else None)
 
     def _record(self, time: Instant, record: Record, event: Event | None) -> None:
         mark = mark_of(event)
@@ -76,7 +105,9 @@ class Fold:
             self.bracket, self.history_now = (record.offset, 0) if isinstance(event.data, HistoryBegan) else (None, 0)
         elif self.bracket is not None and mark is not None:
             self.history_now = max(self.history_now, logical(event, record))
-        if event is not None and isinstance(event.data, ClockTicked | HistoryBegan | HistoryEnded):
+        if event is not None and isinstance(event.data, RulesActivated):
+            self._activated(record, event, event.data)
+        if event is not None and isinstance(event.data, ClockTicked | HistoryBegan | HistoryEnded | RulesActivated):
             return
         owner = (record.key or b"").decode(errors="replace")
         if len(owner) != 36 or (event is not None and event.subject != owner):
@@ -207,6 +238,21 @@ class Fold:
                     "data": data.model_dump(mode="json", exclude_none=True),
                 }
             )
+
+
+Row = tuple[Instant, int, int, Record, Event | None]
+
+
+def ordered(logs: Mapping[str, Sequence[Record]]) -> list[Row]:
+    """By (input's time, topic, offset)."""
+    rows: list[Row] = []
+    for rank, topic in enumerate(sorted(logs)):
+        seen = 0
+        for record in logs[topic]:
+            event = read(record)
+            seen = max(seen, logical(event, record))
+            rows.append((seen, rank, record.offset, record, event))
+    return sorted(rows, key=lambda row: row[:3])
 
 
 def read(record: Record) -> Event | None:
