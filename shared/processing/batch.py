@@ -6,10 +6,11 @@ from typing import Any
 
 from shared.clock import Instant
 from shared.processing.arrivals import Arrival
-from shared.processing.customer import Covered, Customer, unpublished
+from shared.processing.customer import Customer
 from shared.processing.document import Document, Entry
 from shared.processing.domain import Domain, version_of
 from shared.processing.failures import FailureBudget, dead_letter
+from shared.processing.outbox import Covered, unpublished
 from shared.processing.partition_time import PartitionTime
 from shared.processing.records import Message
 

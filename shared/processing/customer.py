@@ -1,7 +1,7 @@
 """One customer within one batch: the document before, the state as it moves on, and the document to write."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -16,6 +16,7 @@ from shared.processing.arrivals import Arrival, position_key
 from shared.processing.document import Document, Entry, Parked, Waiting
 from shared.processing.domain import Decision, Domain, S, version_of
 from shared.processing.emission import Cause, timer_cause, write
+from shared.processing.outbox import Covered, pending
 from shared.processing.partition_time import PartitionTime
 from shared.processing.ports import FatalError
 
@@ -27,9 +28,6 @@ RECENT_AGE = 1 * DAY
 TIMERS_AT_ONCE = 10_000
 """More timers than this of one customer in one go are a domain that does not move its `wake_at`."""
 PARKED_LIMIT = 1_000
-
-Covered = Callable[[str], bool]
-"""Whether an outbox position is below the watermark of its own topic and partition."""
 
 
 class DomainFault(Exception):
@@ -295,15 +293,6 @@ class Customer(Generic[S]):
         self.faulted = True
 
 
-def unpublished(document: Document, covered: Covered) -> tuple[Entry, ...]:
-    """What a document just loaded must publish before anything new."""
-    return tuple(entry for entry in document.outbox if pending(document, entry, covered))
-
-
-def pending(document: Document, entry: Entry, covered: Covered) -> bool:
-    return not covered(entry.position) if entry.position else document.unsent
-
-
 def digest(event: Event) -> str:
     """64 bits of an un-numbered event's identity (source and id), enough among the few that a document remembers."""
     return urlsafe_b64encode(blake2b(f"{event.source}\0{event.id}".encode(), digest_size=8).digest())[:11].decode()
@@ -321,16 +310,6 @@ def _place(error: BaseException) -> str:
     if trace is None:
         return "unknown"
     return f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
-
-
-def covered_by(watermarks: Mapping[str, int]) -> Covered:
-    """`watermarks` per position key: the offset that is committed next; an unknown watermark covers nothing."""
-
-    def covered(position: str) -> bool:
-        key, _, offset = position.rpartition(":")
-        return watermarks.get(key, 0) > int(offset)
-
-    return covered
 
 
 def read_state(domain: Domain[Any], document: Document) -> Any:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from shared.processing.batch import Outcome
-from shared.processing.customer import Covered, unpublished
 from shared.processing.document import Document
 from shared.processing.failures import FailureBudget
+from shared.processing.outbox import Covered, unpublished
 from shared.processing.ports import Store
 from shared.processing.retry import Retry
 from shared.processing.shadow import Shadow

@@ -7,11 +7,12 @@ from functools import partial
 
 from shared.clock import SECOND, Clock
 from shared.processing.announcer import Announcer
+from shared.processing.arrivals import Arrival
 from shared.processing.batch import Loaded, Outcome
 from shared.processing.cache import DocumentCache
-from shared.processing.customer import Covered, covered_by, unpublished
+from shared.processing.outbox import Covered, covered_by, unpublished
 from shared.processing.owned import Owned
-from shared.processing.ports import FatalError, LogReader, LogWriter, Store
+from shared.processing.ports import FatalError, LogReader, LogWriter, Store, TransientError
 from shared.processing.records import Committed, Fetched, TopicPartition
 from shared.processing.retry import Retry
 from shared.processing.versions import Lineage
@@ -153,12 +154,39 @@ class Ownership:
         for customer_id, rev in revisions.items():
             self._cache.sent(customer_id, rev)
 
-    def advance(self, positions: Mapping[TopicPartition, Committed]) -> None:
-        """The commit was acknowledged: what these inputs caused is covered."""
+    def held_back(self, arrivals: list[Arrival]) -> list[Arrival]:
+        """Those that are done with: not the record of a succession, before all customers have changed over."""
+        return [
+            arrival for number, mine in _by_partition(arrivals).items() for arrival in self.owned[number].hold(mine)
+        ]
+
+    async def commit(self, arrivals: list[Arrival]) -> None:
+        """What was applied and published, with the partition's time."""
+        for number, mine in _by_partition(arrivals).items():
+            owned = self.owned[number]
+            owned.uncommitted |= owned.positions(mine)
+        await self.commit_applied()
+
+    async def commit_applied(self) -> None:
+        """Just that, with what an earlier commit could not say: in a quiet log no later one would."""
+        positions = {
+            TopicPartition(topic, number): at
+            for number, owned in self.owned.items()
+            for topic, at in owned.uncommitted.items()
+        }
+        if not positions or not await self.committed(positions):
+            return
         for partition, at in positions.items():
             owned = self.owned[partition.partition]
             self.watermarks[owned.key(partition.topic)] = at.offset
-            owned.uncommitted.pop(partition.topic, None)
+            owned.uncommitted.clear()
+
+    async def committed(self, positions: Mapping[TopicPartition, Committed]) -> bool:
+        """True: what these inputs caused is covered. A commit that failed costs duplicates, never a loss."""
+        try:
+            return await self._reader.commit(positions)
+        except TransientError:
+            return False
 
     def keep(self, outcome: Outcome, touched: Mapping[str, Loaded]) -> None:
         """The write was acknowledged: only now may the cache know of it, and the timers. What was read counts as well: it
@@ -170,3 +198,10 @@ class Ownership:
         for document in outcome.documents:
             self._cache.put(document, outcome.states[document.id])
             self.owned[document.partition].arm(document)
+
+
+def _by_partition(arrivals: list[Arrival]) -> dict[int, list[Arrival]]:
+    found: dict[int, list[Arrival]] = {}
+    for arrival in arrivals:
+        found.setdefault(arrival.record.partition, []).append(arrival)
+    return found

@@ -181,17 +181,18 @@ class Replay:
         await other.advance(self._owned.applied)
         self._owned.timers.clear()
         for some in _pieces(await self._everybody()):
-            before, after = await self.load(some), await other.load(some)
+            before = await self.load(some)
             for key in some:
-                self._change_over(before[key], after.get(key), succession)
+                self._change_over(before[key], other._loaded.get(key), succession)
         self._owned.domain = succession.domain
         self.successions.append((written, arrival.record.offset))
 
-    def _change_over(self, before: Document, after: Document | None, succession: Succession) -> None:
+    def _change_over(self, before: Document, other: Loaded | None, succession: Succession) -> None:
+        after, state = (None, None) if other is None else (other.document, other.state)
         changed, entry = change_over(before, after, succession, _everything_covered)
         if entry is not None and self.emitted is not None:
             self.emitted.append(entry)
-        self._put(changed, None)
+        self._put(changed, state)
 
     async def _everybody(self) -> list[str]:
         flushed = await self._flushed.ids(self._owned.partition) if self._flushed is not None else []

@@ -7,10 +7,10 @@ from shared.clock import Instant
 from shared.events.customers import RulesActivated
 from shared.events.envelope import Data
 from shared.processing.arrivals import Arrival
-from shared.processing.customer import Covered, pending
 from shared.processing.document import Document, Entry
 from shared.processing.domain import FIRST_VERSION, Successive
 from shared.processing.emission import Cause, write
+from shared.processing.outbox import Covered, pending
 from shared.processing.partition_time import PartitionTime
 from shared.processing.ports import FatalError
 

@@ -19,7 +19,7 @@ from shared.processing.ownership import Ownership
 from shared.processing.parking import waiting_records
 from shared.processing.partition_time import PartitionTime
 from shared.processing.ports import LogReader, LogScanner, LogWriter, Store, TransientError
-from shared.processing.records import Committed, Fetched, Record, TopicPartition
+from shared.processing.records import Fetched, Record, TopicPartition
 from shared.processing.retry import Retry
 from shared.processing.successions import Successions
 from shared.processing.versions import Lineage, VersionStore
@@ -125,11 +125,11 @@ class Worker:
             await self.ownership.take_over()
             self.ownership.accept(fetched)
             if self.paused and self._successions.next(self.owned) is None:
-                await self._commit_applied()
+                await self.ownership.commit_applied()
                 return False
             worked = await self._work() | await self._succeed()
             if not worked:
-                await self._commit_applied()
+                await self.ownership.commit_applied()
             await self.ownership.look_again(self._options.recheck)
             await self._ask()
             return worked
@@ -206,9 +206,9 @@ class Worker:
         for number, time in times.items():
             self.owned[number].take_time(time)
         self.ownership.keep(outcome, touched)
-        applied = self._held_back(arrivals)
+        applied = self.ownership.held_back(arrivals)
         await self._publish(arrivals, outcome)
-        await self._commit(applied)
+        await self.ownership.commit(applied)
         await self.ownership.confirm(outcome.confirmed)
         self._count(outcome, arrivals, len(fired))
 
@@ -265,13 +265,6 @@ class Worker:
             await self._ports.retry.pause()
             return False
 
-    def _held_back(self, arrivals: list[Arrival]) -> list[Arrival]:
-        """Those that are done with: not the record of a succession, before all customers have changed over."""
-        applied: list[Arrival] = []
-        for number, mine in _by_partition(arrivals).items():
-            applied += self.owned[number].hold(mine)
-        return applied
-
     async def _succeed(self) -> bool:
         """One step of one partition that is held at a succession."""
         owned = self._successions.next(self.owned)
@@ -303,36 +296,13 @@ class Worker:
         self._cache.empty(owned.partition)
         held = owned.succeed(handover.succession.domain)
         await self._ports.retry("reading timers", partial(owned.look_again, self._ports.store))
-        await self._commit([held])
+        await self.ownership.commit([held])
 
     async def _publish(self, arrivals: list[Arrival], outcome: Outcome) -> None:
         """Old before new, and all acknowledged, before anything is committed."""
         messages = [*self._announcer.events(outcome), *self._announcer.marks(arrivals, self.owned.values())]
         if messages:
             await self._ports.retry("publishing to Kafka", lambda: self._ports.writer.publish(messages))
-
-    async def _commit(self, arrivals: list[Arrival]) -> None:
-        """Only what was applied, with the partition's time. A commit that failed costs duplicates, never a loss."""
-        for number, mine in _by_partition(arrivals).items():
-            owned = self.owned[number]
-            owned.uncommitted |= owned.positions(mine)
-        await self._commit_applied()
-
-    async def _commit_applied(self) -> None:
-        """With what an earlier commit could not say: in a quiet log no later one would."""
-        positions = {
-            TopicPartition(topic, number): at
-            for number, owned in self.owned.items()
-            for topic, at in owned.uncommitted.items()
-        }
-        if positions and await self._committed(positions):
-            self.ownership.advance(positions)
-
-    async def _committed(self, positions: Mapping[TopicPartition, Committed]) -> bool:
-        try:
-            return await self._ports.reader.commit(positions)
-        except TransientError:
-            return False
 
     def _count(self, outcome: Outcome, arrivals: list[Arrival], timers: int) -> None:
         metrics = self._ports.metrics
@@ -344,10 +314,3 @@ class Worker:
         metrics.count("timers", timers)
         metrics.count("parked", outcome.parked)
         metrics.armed_timers.set(sum(len(owned.timers) for owned in self.owned.values()))
-
-
-def _by_partition(arrivals: Iterable[Arrival]) -> dict[int, list[Arrival]]:
-    found: dict[int, list[Arrival]] = {}
-    for arrival in arrivals:
-        found.setdefault(arrival.record.partition, []).append(arrival)
-    return found

@@ -62,7 +62,7 @@ def together(*plants: Patches) -> Patches:
 
 def ack_first(apply: Any) -> Any:
     async def _apply(self: Worker, arrivals: list[Arrival]) -> None:
-        await self._committed({a.record.source: Committed(a.record.offset + 1, "") for a in arrivals})
+        await self.ownership.committed({a.record.source: Committed(a.record.offset + 1, "") for a in arrivals})
         await apply(self, arrivals)
 
     return _apply
