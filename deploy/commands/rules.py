@@ -59,6 +59,11 @@ def what_if(context: typer.Context) -> None:
     delegate("segmentation", ["what-if", *context.args])
 
 
+def calibrate(context: typer.Context) -> None:
+    """Propose thresholds from where the customers stand now, as a difference to a file. --help lists the options."""
+    delegate("segmentation", ["calibrate", *context.args])
+
+
 def checked(file: Path) -> Rules:
     """Read, and compiled with the exchange rates of this copy. Raises RulesError."""
     found = load_rules(file)

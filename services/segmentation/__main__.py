@@ -1,4 +1,4 @@
-"""`python -m services.segmentation`: run, rebuild, verify, what-if."""
+"""`python -m services.segmentation`: run, rebuild, verify, what-if, calibrate."""
 
 from services.segmentation.bootstrap import SERVICE
 from services.segmentation.rules_commands import add_commands

@@ -42,7 +42,7 @@ class Written:
             for section in SECTIONS
             for name, body in (self.document.get(section) or {}).items()
         }
-        self._mentions = {part: set(_words(_meaning(body))) for part, body in self.parts.items()}
+        self._mentions = {part: set(_words(body)) for part, body in self.parts.items()}
 
     @property
     def frame(self) -> dict[str, Any]:
@@ -151,11 +151,16 @@ def _meaning(body: Any, *, noted: bool = False) -> Any:
 
 
 def _words(body: Any) -> Iterator[str]:
+    """Of all that is said, but for notes; keys are the language's own words, or fields of events."""
     if isinstance(body, str):
         yield from _WORD.findall(body)
-    elif isinstance(body, list | tuple):
+    elif isinstance(body, list):
         for one in body:
             yield from _words(one)
+    elif isinstance(body, Mapping):
+        for key, one in body.items():
+            if key != "note":
+                yield from _words(one)
 
 
 def _named(body: Any) -> bool:

@@ -1,19 +1,22 @@
-"""Commands of segmentation that ask the whole log what other rules would make of it."""
+"""Commands of segmentation that ask the whole log: what would other rules make of it, where do its customers stand."""
 
 import asyncio
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from services.segmentation.calibration import Calibration, thresholds
+from services.segmentation.calibration_question import Measured, probing
 from services.segmentation.program import compile_rules
 from services.segmentation.rules import Rules, RulesError, load_rates, load_rules
-from services.segmentation.sweep import Progress, applied_so_far, processes_for, sweep
+from services.segmentation.sweep import Progress, Question, applied_so_far, processes_for, sweep
 from services.segmentation.what_if import Tally
 from services.segmentation.what_if_question import WhatIf
 from services.segmentation.what_if_report import Run, as_data, as_text, moved_lines
@@ -34,6 +37,7 @@ Processes = Annotated[int | None, typer.Option(min=1, max=PARTITIONS, help="As m
 
 def add_commands(app: typer.Typer) -> None:
     app.command("what-if")(what_if)
+    app.command("calibrate")(calibrate)
 
 
 def what_if(
@@ -52,18 +56,87 @@ def what_if(
 
     Reads the log in processes of its own and touches nothing that is live.
     """
-    try:
+    with _guarded():
         tally, run = _what_if(Settings.from_environment(), file, against, since, partition, flapping, processes)
+    if customers is not None:
+        customers.write_text("".join(json.dumps(line) + "\n" for line in moved_lines(tally)), "utf-8")
+    data = as_data(tally, run)
+    typer.echo(json.dumps(data, ensure_ascii=False) if as_json else "\n".join(as_text(data)))
+
+
+def calibrate(
+    file: File,
+    dimension: Annotated[list[str] | None, typer.Option(help="Only this one; may be given several times.")] = None,
+    top: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Share of customers that the first case is to hold for, then the second: 20%. Several times."
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the proposed file here; it must not exist.")] = None,
+    partition: Partitions = None,
+    processes: Processes = None,
+    as_json: Json = False,
+) -> None:
+    """Propose thresholds from where the customers stand now, as a difference to the file. The file itself is never changed.
+
+    Shares are of those customers for whom the measured amount is above zero.
+    """
+    if output is not None and output.exists():
+        raise typer.BadParameter("this file exists; choose another name", param_hint="--output")
+    shares = [_share(text) for text in top or ["20%"]]
+    with _guarded():
+        found = _calibration(Settings.from_environment(), file, dimension, shares, partition, processes)
+    if output is not None:
+        output.write_text(found.after, "utf-8")
+    if as_json:
+        typer.echo(json.dumps(found.to_data(), ensure_ascii=False))
+        return
+    for line in found.remarks():
+        typer.echo(line, err=True)
+    typer.echo(found.difference, nl=False)
+
+
+def _calibration(
+    settings: Settings,
+    file: Path,
+    dimension: list[str] | None,
+    shares: list[float],
+    partition: list[int] | None,
+    processes: int | None,
+) -> Calibration:
+    rates, rules = settings.config_dir / "exchange_rates.yaml", load_rules(file)
+    compile_rules(rules, load_rates(rates))
+    judged = [one for one in thresholds(rules.text) if dimension is None or one.dimension in dimension]
+    if not judged:
+        raise RulesError(f"{file}: no case here compares a count or an amount with a number; nothing to calibrate")
+    metrics = tuple(dict.fromkeys(one.metric for one in judged))
+    question = Measured(probing(rules.text, metrics), metrics, rates)
+    values: dict[str, list[float]] = {metric: [] for metric in metrics}
+    for part in _swept(question, settings, partition, processes or processes_for(PARTITIONS)):
+        for metric, more in part.items():
+            values[metric] += more
+    return Calibration.of(str(file), rules.text, judged, values, shares)
+
+
+def _share(text: str) -> float:
+    number = text.removesuffix("%")
+    if not text.endswith("%") or not number.replace(".", "", 1).isdigit() or not 0 < float(number) < 100:
+        raise typer.BadParameter(f"{text!r}: expected a share such as 20%", param_hint="--top")
+    return float(number) / 100
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Exit code 1 with the reason."""
+    try:
+        yield
     except (RulesError, SettingsError, TransientError, FatalError) as error:
         typer.echo(f"failed: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was changed", err=True)
         raise typer.Exit(1) from None
-    if customers is not None:
-        customers.write_text("".join(json.dumps(line) + "\n" for line in moved_lines(tally)), "utf-8")
-    data = as_data(tally, run)
-    typer.echo(json.dumps(data, ensure_ascii=False) if as_json else "\n".join(as_text(data)))
 
 
 def _what_if(
@@ -83,18 +156,17 @@ def _what_if(
     question = WhatIf(candidate=candidate, active=in_force, rates=rates, since=begin, flapping=flapping)
     began = time.monotonic()
     count = processes or processes_for(len(partition or range(PARTITIONS)))
-    tally = _asked(question, settings, partition, count) if question.dimensions else Tally()
+    tally = Tally()
+    for part in _swept(question, settings, partition, count) if question.dimensions else ():
+        tally.merge(part)
     run = Run(str(file), _called(in_force, against), flapping, count, time.monotonic() - began)
     return tally, run
 
 
-def _asked(question: WhatIf, settings: Settings, partition: list[int] | None, count: int) -> Tally:
+def _swept(question: Question, settings: Settings, partition: list[int] | None, count: int) -> Iterator[Any]:
     stops = asyncio.run(applied_so_far(settings))
     wanted: Mapping[int, int] = {n: stops[n] for n in partition} if partition else stops
-    tally = Tally()
-    for part in sweep(question, wanted, settings, count, _tell):
-        tally.merge(part)
-    return tally
+    return sweep(question, wanted, settings, count, _tell)
 
 
 def _tell(progress: Progress) -> None:

@@ -24,6 +24,7 @@ from tests.bench import (
     bench_segmentation,
     bench_takeover,
     bench_timers,
+    bench_what_if,
 )
 from tests.bench.figures import Effort, Figure, ratios, table
 
@@ -57,6 +58,7 @@ ALL: dict[str, Measure] = {
     "timers": bench_timers.measure,
     "rebuild": bench_rebuild.measure,
     "segmentation": segmentation,
+    "what-if": bench_what_if.measure,
 }
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from services.segmentation.revision import Written, touched
+from services.segmentation.rules import load_rules
 from tests.bench import __main__ as bench
-from tests.bench import bench_decode
+from tests.bench import bench_decode, bench_what_if
 from tests.bench.figures import Effort, Figure, percentile, ratios, table
 
 
@@ -55,3 +57,11 @@ def test_ratios_are_taken_run_by_run() -> None:
 @pytest.mark.parametrize(("share", "value"), [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0), (0.001, 1.0)])
 def test_a_percentile_is_one_of_the_values(share: float, value: float) -> None:
     assert percentile([float(n) for n in range(100, 0, -1)], share) == value
+
+
+@pytest.mark.parametrize("change", [bench_what_if.ONE_CHANGED, bench_what_if.ALL_CHANGED])
+def test_the_candidates_of_the_what_if_benchmark_are_still_candidates(tmp_path: Path, change: tuple[str, str]) -> None:
+    before, after = load_rules(bench_what_if.CONFIG), load_rules(bench_what_if.candidate(tmp_path, change))
+    names = touched(Written(before.text), Written(after.text))
+    assert (names == {"spend_level"}) == (change == bench_what_if.ONE_CHANGED)
+    assert "spend_level" in names
