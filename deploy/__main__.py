@@ -37,8 +37,8 @@ def build() -> typer.Typer:
     app.add_typer(reading.segments, name="segments")
     app.add_typer(repairing.dead, name="dead-letters")
     app.add_typer(repairing.parked, name="parked")
-    for name, command in (("what-if", rules.what_if), ("calibrate", rules.calibrate)):
-        rules.rules.command(name, context_settings=whole)(command)
+    for name, asked in (("what-if", rules.what_if), ("calibrate", rules.calibrate)):
+        rules.rules.command(name, context_settings=whole)(asked)
     app.add_typer(rules.rules, name="rules")
     if importlib.util.find_spec("deploy.demo") is not None:
         app.command("demo")(importlib.import_module("deploy.demo").demo)
