@@ -1,5 +1,6 @@
-"""`python -m services.segmentation`: run, rebuild, verify, what-if, calibrate."""
+"""`python -m services.segmentation`: run, rebuild, verify, what-if, calibrate, deliver."""
 
+from services.segmentation import deliver
 from services.segmentation.bootstrap import SERVICE
 from services.segmentation.rules_commands import add_commands
 from shared.processing.commands import service_app
@@ -7,4 +8,5 @@ from shared.processing.commands import service_app
 if __name__ == "__main__":
     app = service_app(SERVICE)
     add_commands(app)
+    app.command("deliver")(deliver.command)
     app()

@@ -27,22 +27,23 @@ def service_app(service: Service) -> typer.Typer:
     @app.command("run")
     def run_() -> None:
         """Run one worker with its HTTP reads, until SIGTERM."""
-        raise typer.Exit(_guarded(lambda settings: run(service, settings)))
+        raise typer.Exit(guarded(lambda settings: run(service, settings)))
 
     @app.command("rebuild")
     def rebuild(as_json: Json = False) -> None:
         """Make the state anew from the log and switch to it; reads go on, consuming pauses for the last moments."""
-        raise typer.Exit(_guarded(lambda settings: _rebuild(service, settings, as_json)))
+        raise typer.Exit(guarded(lambda settings: _rebuild(service, settings, as_json)))
 
     @app.command("verify")
     def verify(as_json: Json = False) -> None:
         """Compare the live state with a rebuild; names the customers that differ (exit code 1)."""
-        raise typer.Exit(_guarded(lambda settings: _verify(service, settings, as_json)))
+        raise typer.Exit(guarded(lambda settings: _verify(service, settings, as_json)))
 
     return app
 
 
-def _guarded(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
+def guarded(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
+    """Runs it with the environment's settings; what fails is told with the way out, exit code 1."""
     try:
         return asyncio.run(command(Settings.from_environment()))
     except TransientError as error:

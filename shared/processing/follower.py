@@ -32,6 +32,9 @@ class Seat(Protocol):
 
     def read_to_end(self, partition: TopicPartition) -> bool: ...
 
+    def position(self, partition: TopicPartition) -> int:
+        """From where on records are still to be handed out. KeyError where it is not owned."""
+
     async def rewind(self, positions: Mapping[TopicPartition, int]) -> bool:
         """Commits these positions and reads on from them. False: not committed, so nothing has changed."""
 
@@ -68,6 +71,7 @@ class Follower:
         self._sleep = sleep
         self._owned: tuple[TopicPartition, ...] = ()
         self._changed = False
+        self._at: dict[TopicPartition, int] = {}
         self._heard: dict[TopicPartition, int] = {}
         self._said: dict[TopicPartition, int] = {}
 
@@ -114,6 +118,7 @@ class Follower:
             await self._retry("following the log", lambda: self._listener.take(fetched.records))
         if fetched.epoch == self._reader.epoch():
             self._heard |= {record.source: record.offset + 1 for record in fetched.records}
+            self._at |= self._heard
             await self._retry("following the log", lambda: self._listener.turn(self))
         return len(fetched.records)
 
@@ -124,6 +129,10 @@ class Follower:
     def read_to_end(self, partition: TopicPartition) -> bool:
         return self._reader.read_to_end(partition)
 
+    def position(self, partition: TopicPartition) -> int:
+        """As Seat."""
+        return self._at[partition]
+
     async def rewind(self, positions: Mapping[TopicPartition, int]) -> bool:
         """As Seat."""
         if not await self._reader.commit({partition: Committed(offset) for partition, offset in positions.items()}):
@@ -131,6 +140,7 @@ class Follower:
         for partition, offset in positions.items():
             self._heard.pop(partition, None)
             self._said.pop(partition, None)
+            self._at[partition] = offset
             self._reader.seek(partition, offset)
         return True
 
@@ -138,8 +148,10 @@ class Follower:
         self._heard.clear()
         self._said.clear()
         self._owned, self._changed = tuple(partitions), True
-        for partition, committed in (await self._reader.committed(partitions)).items():
-            self._reader.seek(partition, committed.offset)
+        committed = await self._reader.committed(partitions)
+        self._at = {partition: at.offset for partition, at in committed.items()}
+        for partition, offset in self._at.items():
+            self._reader.seek(partition, offset)
 
     async def _revoked(self, _partitions: Collection[TopicPartition]) -> None:
         await self.commit()

@@ -1,0 +1,344 @@
+"""The deliverer on a real store and real sockets: nothing is missed, repeats keep their id, nobody waits for another."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.segmentation import deliver_feed
+from services.segmentation.deliver_store import COLLECTIONS, Cursor, DeliverStore, Superseded
+from services.segmentation.verdicts import Policy
+from shared.clock import to_datetime, wall_clock
+from shared.events import subscriptions as s
+from shared.processing.mongo import connect, ensure_collection
+from tests.support.deliverers import QUICK, Deliverer, World, eventually, faults, ids
+from tests.support.receivers import Behaviour, Call, Receiver, answering, hanging
+
+pytestmark = pytest.mark.real
+
+CUSTOMERS = [str(UUID(int=number)) for number in range(1, 7)]
+ANA, BO = CUSTOMERS[:2]
+
+
+@pytest.fixture
+async def world(mongo: str) -> AsyncIterator[World]:
+    client = connect(mongo)
+    name = f"deliver_{uuid4().hex[:12]}"
+    for collection, indexes in COLLECTIONS.items():
+        await ensure_collection(client[name], collection, indexes)
+    yield World(client[name])
+    await client.drop_database(name)
+    client.close()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver(answering(200)) as running:
+        yield running
+
+
+class Running:
+    """Starts deliverers and ends them whatever happens."""
+
+    def __init__(self) -> None:
+        self.all: list[Deliverer] = []
+
+    async def start(self, world: World, **more: Any) -> Deliverer:
+        one = Deliverer(world, f"member-{len(self.all)}", **more)
+        self.all.append(one)
+        await one.start()
+        return one
+
+    async def kill(self, one: Deliverer) -> None:
+        self.all.remove(one)
+        await one.kill()
+        self.all.append(one)
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    found = Running()
+    yield found
+    for one in found.all:
+        await one.stop()
+
+
+async def nothing_waits(deliverer: Deliverer) -> bool:
+    rows = await deliverer.store._deliveries.count({})
+    return rows == 0 and not deliverer.board.waiting() and not await deliverer.store.cursors({"next": {"$ne": None}})
+
+
+async def test_each_gets_what_it_wants_from_when_it_subscribed(
+    world: World, receiver: Receiver, running: Running
+) -> None:
+    world.change(ANA)
+    await asyncio.sleep(0.01)
+    everything = world.subscribe(f"{receiver.url}/all")
+    world.subscribe(f"{receiver.url}/value", "value", "lifecycle")
+    await running.start(world)
+    wanted = [world.change(ANA), world.change(BO, "lifecycle")]
+    other = world.change(ANA, "region")
+    gone = world.forget(BO)
+    await eventually("all has come", lambda: len(receiver.calls) >= 7)
+    by_path = {path: [call for call in receiver.calls if call.path.endswith(path)] for path in ("/all", "/value")}
+    assert faults(by_path["/all"], [*wanted, other, gone], world.said) == []
+    assert faults(by_path["/value"], [*wanted, gone], world.said) == []
+    assert receiver.calls[0].headers["content-type"] == "application/cloudevents+json"
+    assert everything
+
+
+async def test_repeats_keep_id_and_body_and_the_waits_are_kept(world: World, running: Running) -> None:
+    answers = iter([500, 302, 404, 200])
+
+    async def behave(reader: Any, writer: Any, call: Call) -> None:
+        await answering(next(answers))(reader, writer, call)
+
+    async with Receiver(behave) as receiver:
+        world.subscribe(receiver.url)
+        deliverer = await running.start(world)
+        fired, after = world.change(ANA), world.change(ANA)
+        answers = iter([500, 302, 404, 200, 200])
+        await eventually("it has come", lambda: len(receiver.calls) == 5)
+    assert ids(receiver.calls) == [fired] * 4 + [after]
+    assert len({call.body for call in receiver.calls[:4]}) == 1
+    assert faults(receiver.calls, [fired, after], world.said) == []
+    await eventually("nothing waits", lambda: nothing_waits(deliverer))
+
+
+async def test_a_dead_and_a_hanging_receiver_delay_nobody(world: World, receiver: Receiver, running: Running) -> None:
+    async with Receiver(hanging) as hangs, Receiver(answering(503, "retry-after: 2000")) as busy:
+        for url in (hangs.url, busy.url, "http://127.0.0.1:1/", receiver.url):
+            world.subscribe(url)
+        patient = Policy(waits=QUICK.waits, longest_rest=10_000)
+        deliverer = await running.start(world, seconds=30.0, policy=patient)
+        fired = [world.change(customer) for customer in CUSTOMERS for _ in range(20)]
+        await eventually("the living one has all", lambda: len(receiver.calls) >= len(fired), 15)
+        assert faults(receiver.calls, fired, world.said) == []
+        assert len(hangs.calls) <= 8
+        assert len(busy.calls) <= 8, "it asked for a rest"
+        assert deliverer.count("again", "503") >= 1
+
+
+async def test_one_customer_that_a_receiver_chokes_on_holds_up_no_other(world: World, running: Running) -> None:
+    async def behave(reader: Any, writer: Any, call: Call) -> None:
+        await answering(500 if ANA.encode() in call.body else 200)(reader, writer, call)
+
+    async with Receiver(behave) as receiver:
+        world.subscribe(receiver.url)
+        await running.start(world)
+        first = world.change(ANA)
+        others = [world.change(customer) for customer in CUSTOMERS[1:] for _ in range(5)]
+        world.change(ANA)
+        await eventually("the others have come", lambda: set(others) <= set(ids(receiver.calls)))
+        assert set(ids(receiver.calls)) - set(others) == {first}
+
+
+async def test_a_receiver_that_was_away_gets_everything_in_order_and_costs_little(
+    world: World, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver_feed, "HELD", 10)
+    monkeypatch.setattr(deliver_feed, "SLICE", 5)
+    away: Behaviour = answering(500)
+    back: Behaviour = answering(200)
+    async with Receiver(away) as receiver:
+        world.subscribe(receiver.url)
+        deliverer = await running.start(world)
+        fired = [world.change(customer) for _ in range(20) for customer in CUSTOMERS]
+        await eventually("it is behind", lambda: any_cursor(deliverer))
+        assert await deliverer.store._deliveries.count({}) <= 10 * len(deliverer.board.outgoing)
+        fired += [world.change(customer) for customer in CUSTOMERS]
+        receiver.behave = back
+        done = len(receiver.calls)
+        await eventually("all has come", lambda: set(fired) <= set(ids(receiver.calls)))
+        await eventually("nothing waits", lambda: nothing_waits(deliverer))
+        assert faults(receiver.calls, fired, world.said) == []
+        fired.append(world.change(ANA))
+        await eventually("it goes with the present", lambda: fired[-1] in ids(receiver.calls))
+        successes = ids(receiver.calls[done:])
+        assert len(successes) == len(set(successes)), "no crash, so no repeats"
+
+
+async def any_cursor(deliverer: Deliverer) -> bool:
+    return bool(await deliverer.store.cursors({"next": {"$ne": None}}))
+
+
+async def test_paused_waits_and_resumed_gets_all(world: World, receiver: Receiver, running: Running) -> None:
+    name = world.subscribe(receiver.url)
+    world.restate(name, receiver.url, paused=True)
+    deliverer = await running.start(world)
+    fired = [world.change(ANA), world.change(BO)]
+    await eventually("both wait", lambda: deliverer.board.waiting() == 2)
+    assert receiver.calls == []
+    world.restate(name, receiver.url)
+    await eventually("both have come", lambda: len(receiver.calls) == 2)
+    assert faults(receiver.calls, fired, world.said) == []
+
+
+async def test_gone_ends_it_until_it_is_stated_anew_also_over_a_restart(world: World, running: Running) -> None:
+    async with Receiver(answering(410)) as receiver:
+        name = world.subscribe(receiver.url)
+        deliverer = await running.start(world)
+        fired = [world.change(customer) for customer in CUSTOMERS]
+        await eventually("it is ended", lambda: name in deliverer.board.standings)
+        calls = len(receiver.calls)
+        await running.kill(deliverer)
+        again = await running.start(world)
+        fired.append(world.change(ANA))
+        await eventually("all wait", lambda: again.board.waiting() == len(fired))
+        assert len(receiver.calls) == calls
+        receiver.behave = answering(200)
+        world.restate(name, receiver.url)
+        await eventually("all has come", lambda: nothing_waits(again))
+        assert faults(receiver.calls, fired, world.said) == []
+
+
+async def test_attempts_are_counted_over_a_restart_and_come_to_an_end(world: World, running: Running) -> None:
+    policy = Policy(waits=(0, 10, 10, 10, 10), spread=0.0)
+    async with Receiver(answering(500)) as receiver:
+        name = world.subscribe(receiver.url)
+        deliverer = await running.start(world, policy=policy)
+        world.change(ANA)
+        await eventually("two attempts", lambda: len(receiver.calls) >= 2)
+        await running.kill(deliverer)
+        again = await running.start(world, policy=policy)
+        await eventually("it is given up", lambda: nothing_waits(again))
+        assert 5 <= len(receiver.calls) <= 6, "an attempt that a crash cut off may not be counted"
+        standing = (await again.store.standings())[name]
+        assert (standing.given_up, standing.given_up_from > 0) == (1, True)
+
+
+# Replays
+
+
+async def test_one_customer_told_again_beyond_a_number(world: World, receiver: Receiver, running: Running) -> None:
+    before = [world.change(ANA) for _ in range(4)]
+    world.change(BO)
+    await asyncio.sleep(0.01)
+    name = world.subscribe(receiver.url)
+    world.replay(name, of_customer=ANA, after_sequence=1)
+    deliverer = await running.start(world)
+    await eventually("three have come", lambda: len(receiver.calls) == 3)
+    new = world.change(ANA)
+    await eventually("and the new one", lambda: len(receiver.calls) == 4)
+    await eventually("nothing waits", lambda: nothing_waits(deliverer))
+    assert ids(receiver.calls) == [*before[1:], new]
+
+
+async def test_everything_told_again_since_an_instant_and_only_once_each_time(
+    world: World, receiver: Receiver, running: Running
+) -> None:
+    world.change(ANA)
+    await asyncio.sleep(0.02)
+    since = wall_clock()
+    later = [world.change(customer, "region") for customer in CUSTOMERS]
+    await asyncio.sleep(0.02)
+    name = world.subscribe(receiver.url)
+    deliverer = await running.start(world)
+    later.append(world.change(BO))
+    await eventually("the newest has come", lambda: nothing_waits(deliverer) if receiver.calls else false())
+    del receiver.calls[:]
+    world.replay(name, since=to_datetime(since))
+    await eventually("all since then", lambda: len(receiver.calls) == len(later))
+    await running.kill(deliverer)
+    again = await running.start(world)
+    new = world.change(ANA)
+    await eventually("only the new one", lambda: nothing_waits(again) if new in ids(receiver.calls) else false())
+    assert faults(receiver.calls, [*later, new], world.said) == []
+    assert len(set(ids(receiver.calls))) == len(later) + 1
+
+
+async def false() -> bool:
+    return False
+
+
+async def test_of_an_erased_customer_nothing_old_is_told(world: World, receiver: Receiver, running: Running) -> None:
+    for _ in range(3):
+        world.change(ANA)
+    gone = world.forget(ANA)
+    kept = world.change(BO)
+    await asyncio.sleep(0.01)
+    name = world.subscribe(receiver.url)
+    world.replay(name, after_sequence=0)
+    deliverer = await running.start(world)
+    await eventually("what may be told has come", lambda: len(receiver.calls) == 2)
+    await eventually("nothing waits", lambda: nothing_waits(deliverer))
+    assert set(ids(receiver.calls)) == {gone, kept}
+
+
+async def test_what_waits_for_an_erased_customer_is_withdrawn(world: World, running: Running) -> None:
+    async with Receiver(answering(500)) as receiver:
+        world.subscribe(receiver.url)
+        deliverer = await running.start(world)
+        for _ in range(3):
+            world.change(ANA)
+        await eventually("they wait", lambda: deliverer.board.waiting() == 3)
+        gone = world.forget(ANA)
+        await eventually("only that it was forgotten", lambda: deliverer.board.waiting() == 1)
+        receiver.behave = answering(200)
+        await eventually("nothing waits", lambda: nothing_waits(deliverer))
+        assert ids(receiver.calls)[-1] == gone
+
+
+async def test_deleted_leaves_nothing_behind(world: World, running: Running) -> None:
+    async with Receiver(answering(500)) as receiver:
+        name = world.subscribe(receiver.url)
+        world.replay(name, after_sequence=0)
+        deliverer = await running.start(world)
+        world.change(ANA)
+        await eventually("it waits", lambda: deliverer.board.waiting() == 1)
+        world.state(name, s.SubscriptionDeleted(subscription_id=name))
+        await eventually("nothing waits", lambda: nothing_waits(deliverer))
+        await eventually("its cursors are gone", lambda: no_cursor(deliverer))
+
+
+async def no_cursor(deliverer: Deliverer) -> bool:
+    return await deliverer.store.cursors({}) == []
+
+
+# Crashes
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_crashes_takeovers_and_bad_receivers_lose_and_reorder_nothing(
+    world: World, running: Running, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(deliver_feed, "HELD", 12)
+    monkeypatch.setattr(deliver_feed, "SLICE", 6)
+    chance = Random(seed)
+
+    async def moody(reader: Any, writer: Any, call: Call) -> None:
+        luck = chance.random()
+        if luck < 0.02:
+            await hanging(reader, writer, call)
+        else:
+            await answering(chance.choice((500, 429, 404)) if luck < 0.3 else 200)(reader, writer, call)
+
+    async with Receiver(moody) as receiver:
+        name = world.subscribe(receiver.url)
+        fired: list[str] = []
+        for round_ in range(6):
+            members = [await running.start(world, seconds=0.3) for _ in range(chance.randint(1, 2))]
+            fired += [world.change(chance.choice(CUSTOMERS)) for _ in range(25)]
+            if round_ == 3:
+                world.replay(name, after_sequence=0)
+            await asyncio.sleep(chance.random() * 0.4)
+            for member in members:
+                await running.kill(member)
+        receiver.behave = answering(200)
+        last = await running.start(world)
+        await eventually("all has come", lambda: set(fired) <= set(ids(receiver.calls)))
+        await eventually("nothing waits", lambda: nothing_waits(last))
+        assert faults(receiver.calls, fired, world.said) == []
+
+
+async def test_whoever_lost_a_partition_moves_no_cursor_of_it(world: World) -> None:
+    store = DeliverStore(world.database)
+    mine = await store.save_cursor(Cursor("s", 3, next=5))
+    assert await store.take_over(3) != [mine]
+    with pytest.raises(Superseded):
+        await store.save_cursor(mine)
+    assert [cursor.next for cursor in await store.cursors({})] == [5]
+    assert QUICK.waits[0] == 0
