@@ -49,6 +49,10 @@ class Arrival:
         return self.event is not None and isinstance(self.event.data, TIME_MARKS)
 
     @property
+    def is_tick(self) -> bool:
+        return self.event is not None and isinstance(self.event.data, ClockTicked)
+
+    @property
     def mark(self) -> str | None:
         """`history` or `replay` where it was imported with its own times, else None."""
         if self.event is None:

@@ -30,8 +30,9 @@ class Merge:
         return min(waiting, key=self.key, default=None)
 
     def blocked_by(self, head: Arrival) -> list[str]:
-        """Inputs that could still bring something earlier."""
-        rank = self._rank[head.record.topic]
+        """Inputs that could still bring something earlier. A tick only says that time went on, so that it changes places
+        with whatever is of the same instant: it waits for nothing of its own time, and the last ticks of a quiet hour go."""
+        rank = -1 if head.is_tick else self._rank[head.record.topic]
         return [
             topic
             for topic, queue in self._queues.items()

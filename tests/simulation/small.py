@@ -126,6 +126,14 @@ def late_marks(seeds: tuple[int, ...]) -> Iterator[tuple[int, Faulty]]:
                     yield seed, {first: fault, second: "crash_before"}  # type: ignore[dict-item]
 
 
+def late_saves(seeds: tuple[int, ...]) -> Iterator[tuple[int, Faulty]]:
+    """A process dies in a write that lands later: after its successor has looked for what timers left, or before."""
+    for seed in seeds:
+        _, calls = world(seed, {})
+        for step in (step for step, call in enumerate(calls) if call == "save"):
+            yield seed, {step: "crash_late"}
+
+
 def main() -> int:
     found = explore(int(sys.argv[1]) if sys.argv[1:] else 200, plan=sys.argv[2] if sys.argv[2:] else "still")
     for seed, faults, problem in found.failing[:20]:

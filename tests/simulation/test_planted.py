@@ -10,23 +10,24 @@ from shared.processing import kafka
 from tests.simulation.crowd import spread
 from tests.simulation.hunt import TRIED, hunt
 from tests.simulation.planted import DEFECTS
-from tests.simulation.small import late_marks, world
+from tests.simulation.small import late_marks, late_saves, world
 
-RARE = "unsent cleared without rev"
-"""Takes a clearing that comes late just between a successor's save and its death: two faults, chosen and not awaited."""
+RARE = {"unsent cleared without rev": late_marks, "unsent looked for only on assignment": late_saves}
+"""Each takes a call that lands late at just the right moment: faults that are chosen, not awaited."""
 
 
 def catch(number: int) -> str | None:
     defect = DEFECTS[number]
-    if defect.name == RARE:
+    if defect.name in RARE:
         return rare(number)
     found = hunt(defect)
     return f"seed {found.seed} ({found.by})" if found else None
 
 
 def rare(number: int) -> str | None:
-    with DEFECTS[number].planted():
-        for seed, faults in late_marks(tuple(range(1, 13))):
+    defect = DEFECTS[number]
+    with defect.planted():
+        for seed, faults in RARE[defect.name](tuple(range(1, 13))):
             result, _ = world(seed, faults)
             if result.problems:
                 return f"small world {seed} with {faults} ({result.problems[0].split(':')[0]})"

@@ -267,7 +267,7 @@ async def test_a_commit_that_failed_is_said_again_in_a_quiet_log(monkeypatch: py
 
 
 async def test_an_idle_system_asks_for_no_ticks() -> None:
-    """Marks of time alone wait for the next record: were a tick asked for, our neighbours' marks about it would ask again."""
+    """Were a tick asked for because marks of time wait, our neighbours' marks about it would ask again."""
     world = SmallWorld(Tasks(), partitions=1)
     world.clock = START + MINUTE
     for topic in (CUSTOMERS, SEGMENTS, FEEDBACK):
@@ -278,6 +278,26 @@ async def test_an_idle_system_asks_for_no_ticks() -> None:
         await worker.step()
 
     assert world.records("guanxi.wakeups.v1") == []
+
+
+async def test_the_last_ticks_of_a_quiet_hour_wait_for_nothing_of_their_own_time() -> None:
+    world = SmallWorld(Tasks(), partitions=1)
+    for topic in (FEEDBACK, SEGMENTS, CUSTOMERS):
+        world.log.append(Message(topic.name, None, tick(0, START).value, HEADERS, 0))
+    worker = await world.worker()
+    await settle(worker)
+
+    assert set(worker.owned[0].applied.values()) == {1}
+
+
+async def test_a_tick_waits_for_what_may_be_earlier() -> None:
+    world = SmallWorld(Tasks(), partitions=1)
+    for topic, at in ((FEEDBACK, START), (SEGMENTS, START), (CUSTOMERS, START - 1)):
+        world.log.append(Message(topic.name, None, tick(0, at).value, HEADERS, 0))
+    worker = await world.worker()
+    await settle(worker)
+
+    assert worker.owned[0].time.now == START - 1
 
 
 async def test_several_inputs_are_merged_by_their_times_whoever_came_first() -> None:
