@@ -37,6 +37,9 @@ class Faults(Protocol):
     def heal(self) -> None:
         """From now on nothing goes wrong."""
 
+    def lands_now(self) -> bool | None:
+        """Whether what is late lands before the call that was asked about last; None: chance says when."""
+
 
 class Chance:
     """Each call fails with probability `share`; the kinds are as likely as each other."""
@@ -55,14 +58,19 @@ class Chance:
     def heal(self) -> None:
         self._share = 0.0
 
+    def lands_now(self) -> None:
+        return None
+
 
 @dataclass
 class Script:
-    """Faults at the given numbers of calls; `calls` tells afterwards which call each number was."""
+    """Faults at the given numbers of calls; `calls` tells afterwards which call each number was. What comes late lands just
+    before the call numbered `lands` (None: by chance)."""
 
     faults: Mapping[int, Fault]
     calls: list[str] = field(default_factory=list)
     healed: bool = False
+    lands: int | None = None
 
     def at(self, process: str, call: str) -> Fault | None:
         if self.healed:
@@ -73,3 +81,6 @@ class Script:
 
     def heal(self) -> None:
         self.healed = True
+
+    def lands_now(self) -> bool | None:
+        return None if self.lands is None else len(self.calls) > self.lands

@@ -34,6 +34,8 @@ class Nature:
         self.steps = 0
         self.struck: dict[str, int] = {}
         self.story: list[str] = []
+        self.under_way: list[Callable[[], Awaitable[Any]]] = []
+        """Late effects whose moment a script has chosen."""
         self._trace = blake2b(digest_size=8)
 
     def note(self, what: str) -> None:
@@ -62,6 +64,7 @@ class Process:
         await self._pause(self.nature.chance.random() * SLOWEST_CALL)
         fault = self.nature.faults.at(self.name, what)
         self.nature.note(f"{self.name} {what} {fault or ''}")
+        await self._land()
         if fault is None:
             return await effect()
         self.nature.struck[f"{what} {fault}"] = self.nature.struck.get(f"{what} {fault}", 0) + 1
@@ -93,7 +96,16 @@ class Process:
     def _hear(self) -> None:
         self.reader.deaf = False
 
+    async def _land(self) -> None:
+        late = self.nature.under_way
+        while late and self.nature.faults.lands_now():
+            await late.pop()()
+
     def _later(self, effect: Callable[[], Awaitable[Any]]) -> None:
+        if self.nature.faults.lands_now() is not None:
+            self.nature.under_way.append(effect)
+            return
+
         async def land() -> None:
             await asyncio.sleep(self.nature.chance.random() * 3)
             self.nature.note(f"{self.name} lands late")

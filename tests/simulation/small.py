@@ -61,9 +61,9 @@ def _counts(unit: int, mended: bool) -> ExampleDomain:
     return Counts(mended, unit)
 
 
-def world(seed: int, faults: Faulty, plan: str = "still") -> tuple[Result, list[str]]:
-    """The result, and which call each step was."""
-    script = Script(faults)
+def world(seed: int, faults: Faulty, plan: str = "still", lands: int | None = None) -> tuple[Result, list[str]]:
+    """The result, and which call each step was. `lands`: the call before which a late effect takes place."""
+    script = Script(faults, lands=lands)
     with patch.object(handover, "CHANGED_AT_ONCE", 1):
         return simulate(PLANS[plan](seed, script)), script.calls
 
@@ -115,7 +115,7 @@ def later(first: int, calls: list[str]) -> Iterator[tuple[int, Fault]]:
                 yield step, fault
 
 
-def late_marks(seeds: tuple[int, ...]) -> Iterator[tuple[int, Faulty]]:
+def late_marks(seeds: tuple[int, ...]) -> Iterator[tuple[int, Faulty, int | None]]:
     """The pairs in which a clearing of `unsent` comes late and a later publishing does not happen."""
     for seed in seeds:
         _, calls = world(seed, {})
@@ -123,15 +123,19 @@ def late_marks(seeds: tuple[int, ...]) -> Iterator[tuple[int, Faulty]]:
             for fault in ("stall", "crash_late"):
                 _, after = world(seed, {first: fault})  # type: ignore[dict-item]
                 for second in (s for s, call in enumerate(after) if call == "publish" and s > first):
-                    yield seed, {first: fault, second: "crash_before"}  # type: ignore[dict-item]
+                    yield seed, {first: fault, second: "crash_before"}, None  # type: ignore[dict-item]
 
 
-def late_saves(seeds: tuple[int, ...]) -> Iterator[tuple[int, Faulty]]:
-    """A process dies in a write that lands later: after its successor has looked for what timers left, or before."""
+def late_saves(seeds: tuple[int, ...]) -> Iterator[tuple[int, Faulty, int | None]]:
+    """A process dies in a write that lands when its successor has just looked for what timers left unsent."""
     for seed in seeds:
         _, calls = world(seed, {})
-        for step in (step for step, call in enumerate(calls) if call == "save"):
-            yield seed, {step: "crash_late"}
+        for first in (step for step, call in enumerate(calls) if call == "save"):
+            _, after = world(seed, {first: "crash_late"}, lands=len(calls) * 10)
+            looks = [step for step, call in enumerate(after) if call == "unsent" and step > first]
+            for look in looks[:2]:
+                for lands in range(look + 1, look + 4):
+                    yield seed, {first: "crash_late"}, lands
 
 
 def main() -> int:

@@ -27,10 +27,11 @@ def catch(number: int) -> str | None:
 def rare(number: int) -> str | None:
     defect = DEFECTS[number]
     with defect.planted():
-        for seed, faults in RARE[defect.name](tuple(range(1, 13))):
-            result, _ = world(seed, faults)
+        for seed, faults, lands in RARE[defect.name](tuple(range(1, 13))):
+            result, _ = world(seed, faults, lands=lands)
             if result.problems:
-                return f"small world {seed} with {faults} ({result.problems[0].split(':')[0]})"
+                landed = "" if lands is None else f", landing before call {lands}"
+                return f"small world {seed} with {faults}{landed} ({result.problems[0].split(':')[0]})"
     return None
 
 
