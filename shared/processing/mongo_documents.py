@@ -1,5 +1,6 @@
 """What queries are given: documents to read, of whichever collection is the live one."""
 
+from collections.abc import Collection
 from typing import Any
 
 from shared.processing.document import Document, from_fields
@@ -34,6 +35,12 @@ class Documents:
         with translated("reading documents"):
             cursor = self._collection.find(wanted, batch_size=max(limit, 2)).sort("_id", 1).limit(limit)
             return [from_fields(fields) for fields in await cursor.to_list(None)]
+
+    async def sequences(self, customer_ids: Collection[str]) -> dict[str, int]:
+        """The last number that each was given, of those that exist."""
+        with translated("reading numbers"):
+            found = await self._collection.find({"_id": {"$in": sorted(customer_ids)}}, {"sequence": 1}).to_list(None)
+        return {fields["_id"]: fields["sequence"] for fields in found}
 
     async def count(self, wanted: dict[str, Any]) -> int:
         with translated("counting documents"):
