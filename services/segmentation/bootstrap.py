@@ -1,14 +1,24 @@
 """Segmentation put together."""
 
+import asyncio
+import random
+from functools import partial
+
 from fastapi import APIRouter
 
 from services.segmentation import api
-from services.segmentation.changes import CHANGES, CHANGES_INDEXES
-from services.segmentation.ledgers import FLOWS, FLOWS_INDEXES, SIZES
+from services.segmentation.changes import CHANGES, CHANGES_INDEXES, Changes
+from services.segmentation.chronicle import Chronicle
+from services.segmentation.ledgers import FLOWS, FLOWS_INDEXES, SIZES, Ledgers
 from services.segmentation.processor import build_domain
-from services.segmentation.remaking import WANTED
+from services.segmentation.remaking import WANTED, Remaking
+from services.segmentation.snapshot import Snapshot
 from services.segmentation.store import INDEXES, SegmentationQueries
-from services.segmentation.trail import TRAIL, TRAIL_INDEXES
+from services.segmentation.trail import TRAIL, TRAIL_INDEXES, Trail
+from shared.clock import wall_clock
+from shared.events.catalog import CHRONICLE
+from shared.processing.follower import Follower
+from shared.processing.retry import Retry
 from shared.processing.service import Premises, Service
 
 
@@ -17,6 +27,19 @@ def build_router(premises: Premises) -> APIRouter:
     return api.build_router(SegmentationQueries(premises.documents), premises.freshness, domain)
 
 
+async def follow(premises: Premises) -> None:
+    """The chronicle beside the worker, until cancelled. FatalError: an operator must help."""
+    await premises.kafka.check(CHRONICLE.inputs)
+    changes, trail = Changes(premises.collection(CHANGES)), Trail(premises.collection(TRAIL))
+    ledgers = Ledgers(premises.collection(SIZES), premises.collection(FLOWS))
+    remaking = Remaking(premises.collection(WANTED), changes, ledgers, trail)
+    snapshot = Snapshot(changes, await premises.kafka.writer(), premises.documents.sequences, wall_clock)
+    chronicle = Chronicle(changes, ledgers, trail, snapshot, remaking, wall_clock)
+    retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
+    make_reader = partial(premises.kafka.reader, CHRONICLE.group, CHRONICLE.inputs)
+    await Follower(make_reader, chronicle, retry, premises.busy, asyncio.sleep).run()
+
+
 COLLECTIONS = {CHANGES: CHANGES_INDEXES, SIZES: (), FLOWS: FLOWS_INDEXES, TRAIL: TRAIL_INDEXES, WANTED: ()}
 
-SERVICE = Service("segmentation", build_domain, lambda _config: INDEXES, build_router)
+SERVICE = Service("segmentation", build_domain, lambda _config: INDEXES, build_router, COLLECTIONS, follow)

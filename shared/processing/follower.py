@@ -16,8 +16,10 @@ WAIT = 0.5
 """Seconds that a fetch may wait for records."""
 GAP = 0.2
 """Seconds between batches: a few large ones cost the store less than many small ones."""
-LONGEST_ASIDE = 2.0
+LONGEST_ASIDE = 5.0
 """Seconds that a batch waits at most for who goes first: under endless load a follower still goes on, slowly."""
+FEW = 500
+"""Records of a batch that is taken although somebody else should go first."""
 COMMIT_EVERY = 1.0
 
 MakeReader = Callable[[], LogReader]
@@ -108,7 +110,7 @@ class Follower:
 
     async def step(self) -> int:
         """One batch and what comes between batches; how many records were taken."""
-        fetched = await self._reader.fetch(LIMIT, WAIT)
+        fetched = await self._reader.fetch(FEW if self._goes_first() else LIMIT, WAIT)
         if self._changed:
             self._changed = False
             self._listener.begin()

@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from shared.events.catalog import CUSTOMERS, group_of
+from shared.events.catalog import CHRONICLE, CUSTOMERS, group_of
 from shared.processing.mongo import database_of
 from shared.processing.records import Message
 from tests.bench import naive, raw
@@ -28,6 +28,7 @@ SEGMENTATION = group_of("segmentation")
 async def ours(on: Stage, total: int, workers: int, **more: str) -> float:
     """One run from offset 0 into a fresh database."""
     await on.commit_zero(SEGMENTATION, [CUSTOMERS.name])
+    await on.commit_zero(CHRONICLE.group, CHRONICLE.inputs)
     on.drop(database_of("segmentation"))
     with ExitStack() as stack:
         for _ in range(workers):
