@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from functools import partial
 
 from fastapi import APIRouter
@@ -12,12 +13,14 @@ from services.segmentation.chronicle import Chronicle
 from services.segmentation.ledgers import FLOWS, FLOWS_INDEXES, SIZES, Ledgers
 from services.segmentation.processor import build_domain
 from services.segmentation.remaking import WANTED, Remaking
-from services.segmentation.snapshot import Snapshot
+from services.segmentation.snapshot import Numbers, Snapshot
 from services.segmentation.store import INDEXES, SegmentationQueries
 from services.segmentation.trail import TRAIL, TRAIL_INDEXES, Trail
 from shared.clock import wall_clock
 from shared.events.catalog import CHRONICLE
 from shared.processing.follower import Follower
+from shared.processing.mongo import Collection
+from shared.processing.ports import LogWriter
 from shared.processing.retry import Retry
 from shared.processing.service import Premises, Service
 
@@ -27,14 +30,18 @@ def build_router(premises: Premises) -> APIRouter:
     return api.build_router(SegmentationQueries(premises.documents), premises.freshness, domain)
 
 
+def build_chronicle(collection: Callable[[str], Collection], writer: LogWriter, numbers: Numbers) -> Chronicle:
+    changes, trail = Changes(collection(CHANGES)), Trail(collection(TRAIL))
+    ledgers = Ledgers(collection(SIZES), collection(FLOWS))
+    remaking = Remaking(collection(WANTED), changes, ledgers, trail)
+    return Chronicle(changes, ledgers, trail, Snapshot(changes, writer, numbers, wall_clock), remaking, wall_clock)
+
+
 async def follow(premises: Premises) -> None:
     """The chronicle beside the worker, until cancelled. FatalError: an operator must help."""
     await premises.kafka.check(CHRONICLE.inputs)
-    changes, trail = Changes(premises.collection(CHANGES)), Trail(premises.collection(TRAIL))
-    ledgers = Ledgers(premises.collection(SIZES), premises.collection(FLOWS))
-    remaking = Remaking(premises.collection(WANTED), changes, ledgers, trail)
-    snapshot = Snapshot(changes, await premises.kafka.writer(), premises.documents.sequences, wall_clock)
-    chronicle = Chronicle(changes, ledgers, trail, snapshot, remaking, wall_clock)
+    writer = await premises.kafka.writer()
+    chronicle = build_chronicle(premises.collection, writer, premises.documents.sequences)
     retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
     make_reader = partial(premises.kafka.reader, CHRONICLE.group, CHRONICLE.inputs)
     await Follower(make_reader, chronicle, retry, premises.busy, asyncio.sleep).run()
