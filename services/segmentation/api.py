@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 
 from services.segmentation.domain import SegmentationDomain
+from services.segmentation.evaluation import Moves
 from services.segmentation.program import Program
 from services.segmentation.store import Customer, SegmentationQueries
 from shared.clock import Instant, from_rfc3339, to_rfc3339
@@ -86,20 +87,21 @@ def _segments(customer: Customer, domain: SegmentationDomain, at: Instant) -> An
     memberships = {
         name: {"value": value, "since": to_rfc3339(since), "because": because.get(name)}
         for name, (value, since, _) in state.segments.items()
+        if value is not None
     }
     return {
         "customer_id": state.customer_id,
         "memberships": memberships,
-        "composites": [],
+        "composites": [] if state.composites is None else list(state.composites[0]),
         "objected": state.objected,
         "evaluated_at": to_rfc3339(at),
         "next_change_at": None if state.next_at is None else to_rfc3339(state.next_at),
-        "folded_purchases": state.folded[2] if state.folded is not None else 0,
+        "folded": state.given_up,
         "rules_version": domain.program.rules.version,
     }
 
 
-def _moves(at: Instant, moves: dict[str, tuple[str | None, str | None]]) -> Answer:
+def _moves(at: Instant, moves: Moves) -> Answer:
     changes = [{"dimension": name, "from": before, "to": after} for name, (before, after) in moves.items()]
     return {"at": to_rfc3339(at), "changes": changes}
 

@@ -1,166 +1,250 @@
-"""Dimensions as compiled cases: which value holds at a moment, and until when."""
+"""Dimensions as compiled: which value holds at a moment, until when, and why."""
 
-from collections.abc import Callable, Sequence
-from operator import eq, ge, gt, le, lt
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
+from services.segmentation.conditions import Condition
+from services.segmentation.explanation import Explanation
 from services.segmentation.facts import FOREVER, Moment
-from services.segmentation.metrics import Compare, Metric, Number, Since
-from services.segmentation.scores import Score, Total
+from services.segmentation.metrics import Metric
+from services.segmentation.recorder import facet_key
+from services.segmentation.spend import Shares, Spread
 from shared.clock import Instant
-
-COMPARISONS: dict[str, Compare] = {">=": ge, "<=": le, ">": gt, "<": lt, "=": eq}
-
-
-Holds = Callable[[Moment], bool]
+from shared.events.segments import Membership
 
 
-class Condition(Protocol):
-    text: str
+class Dimension(Protocol):
+    name: str
+    values: tuple[str, ...]
+    """All that it can have, in the order of the cases; empty where only the facts know."""
+    hold_for: int
+    """Milliseconds after a change in which nothing is published."""
+    moves: bool
     searches: bool
-    """Looking ahead goes step by step instead of straight to the instant."""
+    reads: frozenset[str]
 
-    @property
-    def holds(self) -> Holds: ...
+    def at(self, moment: Moment, present: Membership, /) -> Membership:
+        """The value at the moment, where `present` is the published one."""
 
-    def crossing(self, moment: Moment, before: Instant, /) -> Instant:
-        """The first instant after the moment at which it may no longer hold, or begin to; exact enough to look again then.
+    def next_change(self, moment: Moment, present: Membership, before: Instant, /) -> Instant:
+        """The first instant after the moment at which time alone leaves `present`, which holds at it; `before` where that
+        is no sooner."""
 
-        Whatever is not before `before` may be left out.
-        """
+    def explain(self, to: Explanation, moment: Moment, /) -> None:
+        """Why its published value holds."""
 
-    def opens(self, falling: bool, /) -> bool:
-        """Whether time alone can make it hold; `falling`: where no amount is negative."""
+    def decided(self, to: Explanation, moment: Moment, before: Membership, now: Membership, /) -> str:
+        """Why it is no longer `before` but `now`: the rule; what was measured goes to the explanation."""
 
-
-class Against:
-    """A metric against a fixed threshold, or against `bound` times a metric that time does not move."""
-
-    def __init__(self, text: str, metric: Metric, compare: Compare, bound: Number, times: Metric | None = None) -> None:
-        self.text, self.metric, self.times = text, metric, times
-        self.searches = isinstance(metric, Score | Total)
-        self._compare, self._bound = compare, bound
-        self.holds: Holds = _against(metric, compare, bound) if times is None else self._holds
-
-    def crossing(self, moment: Moment, before: Instant) -> Instant:
-        return self.metric.crossing(moment, self._compare, self.threshold(moment), before)
-
-    def opens(self, falling: bool) -> bool:
-        upwards = self._compare in (ge, gt)
-        if isinstance(self.metric, Since):
-            return upwards
-        return self.metric.moves and not (upwards and self.metric.falls(falling))
-
-    def threshold(self, moment: Moment) -> Any:
-        return self._bound if self.times is None else (moment.value(self.times) or 0) * self._bound
-
-    def _holds(self, moment: Moment) -> bool:
-        value = moment.value(self.metric)
-        return value is not None and bool(self._compare(value, self.threshold(moment)))
-
-
-def _against(metric: Metric, compare: Compare, bound: Number) -> Holds:
-    """A closure, because this is asked more often than anything else."""
-
-    def holds(moment: Moment) -> bool:
-        known = moment.known
-        value = known[metric] if metric in known else moment.value(metric)
-        return value is not None and compare(value, bound)
-
-    return holds
-
-
-class Is:
-    """Another dimension's value at the same moment."""
-
-    def __init__(self, text: str, dimension: "Dimension", value: str) -> None:
-        self.text, self.dimension, self.value = text, dimension, value
-        self.searches = dimension.searches
-
-    def holds(self, moment: Moment) -> bool:
-        index: int = moment.value(self.dimension)
-        return self.dimension.values[index] == self.value
-
-    def crossing(self, moment: Moment, before: Instant) -> Instant:
-        return self.dimension.next_change(moment, before)
-
-    def opens(self, _falling: bool) -> bool:
-        return True
+    def sentences(self) -> tuple[str, ...]:
+        """The rules as people read them."""
 
 
 class Case:
-    def __init__(self, value: str, conditions: Sequence[Condition]) -> None:
-        self.value, self.conditions = value, tuple(conditions)
-        self.holds: Holds = conditions[0].holds if len(conditions) == 1 else self._all_hold
+    """`leave`: what keeps a customer in who is there already."""
 
-    def _all_hold(self, moment: Moment) -> bool:
-        return all(condition.holds(moment) for condition in self.conditions)
+    def __init__(self, value: str, enter: Condition, leave: Condition | None = None) -> None:
+        self.value, self.enter, self.leave = value, enter, leave
+        self.enters = enter.holds
+        both = (enter,) if leave is None else (enter, leave)
+        self.moves = any(condition.moves for condition in both)
+        self.searches = any(condition.searches for condition in both)
+        self.reads = frozenset[str]().union(*(condition.reads for condition in both))
 
-    def may_open(self, falling: bool) -> bool:
-        """Of a single condition this is certain; of several, some may hold already."""
-        return len(self.conditions) > 1 or self.conditions[0].opens(falling)
+    def holds(self, moment: Moment, present: Membership) -> bool:
+        if self.enters(moment):
+            return True
+        return self.leave is not None and present == self.value and self.leave.holds(moment)
 
     def opens(self, moment: Moment, before: Instant) -> Instant:
-        """While it does not hold: when all that fails now may hold, which is no sooner than each of it does."""
-        falling, opens = moment.facts.falling, 0
-        for condition in self.conditions:
-            if not condition.holds(moment):
-                opens = max(opens, condition.crossing(moment, before)) if condition.opens(falling) else FOREVER
-                if opens >= before:
-                    return FOREVER
-        return opens
+        """While it does not hold: no sooner than when it does. Who is not there can only enter."""
+        return self.enter.turns(moment, before) if self.enter.moves else before
 
-    def closes(self, moment: Moment, before: Instant) -> Instant:
-        """While it holds: when any condition may fail."""
-        for condition in self.conditions:
-            if (crossing := condition.crossing(moment, before)) < before:
-                before = crossing
-        return before
+    def closes(self, moment: Moment, present: Membership, before: Instant) -> Instant:
+        """While it holds: no sooner than when it does no longer."""
+        closes = 0
+        ways = (self.enter,) if self.leave is None or present != self.value else (self.enter, self.leave)
+        for way in ways:
+            if way.holds(moment):
+                closes = max(closes, way.turns(moment, before) if way.moves else FOREVER)
+        return closes
 
 
-class Dimension:
-    """`values[i]` is what case i gives; the last one holds where no case does."""
+class Cases:
+    """The first case that holds, from the top, else `otherwise`."""
 
-    def __init__(self, name: str, cases: Sequence[Case], otherwise: str) -> None:
-        self.name, self.cases = name, tuple(cases)
-        self.values = (*(case.value for case in cases), otherwise)
-        self.searches = any(c.searches for case in cases for c in case.conditions)
-        self._tests = tuple(case.holds for case in cases)
-        self._openers = {
-            falling: [[c for c in self.cases[:index] if c.may_open(falling)] for index in range(len(self.values))]
-            for falling in (False, True)
-        }
+    def __init__(
+        self, name: str, cases: Sequence[Case], otherwise: str | None, hold_for: int = 0, shown: "Shown | None" = None
+    ) -> None:
+        self.name, self.cases, self.otherwise, self.hold_for = name, tuple(cases), otherwise, hold_for
+        self.values = tuple(v for v in (*(case.value for case in cases), otherwise) if v is not None)
+        self.moves = any(case.moves for case in cases)
+        self.searches = any(case.searches for case in cases)
+        self.reads = frozenset[str]().union(*(case.reads for case in cases))
+        self._shown = shown
+        self._plain = [(case.enters, case.value) for case in cases] if all(c.leave is None for c in cases) else None
 
-    def at(self, moment: Moment) -> int:
-        """The index of the first case whose conditions all hold."""
-        index = 0
-        for holds in self._tests:
-            if holds(moment):
-                break
-            index += 1
-        return index
+    def at(self, moment: Moment, present: Membership) -> Membership:
+        if self._plain is not None:
+            for holds, value in self._plain:
+                if holds(moment):
+                    return value
+            return self.otherwise
+        index = self._index(moment, present)
+        return self.cases[index].value if index < len(self.cases) else self.otherwise
 
-    def next_change(self, moment: Moment, before: Instant) -> Instant:
-        """The first instant after the moment at which time alone changes the value; `before` where that is no sooner."""
-        found, looked = moment.ahead.get(self, (0, 0))
-        if looked < before and found == looked:
-            found = self._next_change(moment, before)
-            moment.ahead[self] = (found, before)
-        return min(found, before)
+    def _index(self, moment: Moment, present: Membership) -> int:
+        """Of the case that decides; one more than there are where none holds."""
+        for index, case in enumerate(self.cases):
+            if case.holds(moment, present):
+                return index
+        return len(self.cases)
 
-    def _next_change(self, moment: Moment, before: Instant) -> Instant:
-        index: int = moment.value(self)
-        value, falling = self.values[index], moment.facts.falling
+    def next_change(self, moment: Moment, present: Membership, before: Instant) -> Instant:
         while True:
-            soonest = before
-            for case in self._openers[falling][index]:
-                if (opens := case.opens(moment, soonest)) < soonest:
-                    soonest = opens
-            if index < len(self.cases):
-                soonest = self.cases[index].closes(moment, soonest)
+            soonest = self._soonest(moment, present, before)
             if soonest >= before:
                 return before
             moment = moment.later(soonest)
-            index = moment.value(self)
-            if self.values[index] != value:
+            if self.at(moment, present) != present:
                 return soonest
+
+    def _soonest(self, moment: Moment, present: Membership, before: Instant) -> Instant:
+        """No change is sooner than this. A case of the same value further up changes nothing."""
+        for case in self.cases:
+            if case.holds(moment, present):
+                return min(case.closes(moment, present, before), before) if case.moves else before
+            if case.moves and case.value != present:
+                before = min(before, case.opens(moment, before))
+        return before
+
+    def explain(self, to: Explanation, moment: Moment) -> None:
+        present = moment.standing.value(self.name)
+        case = next((case for case in self.cases if case.value == present), self.cases[-1])
+        (case.leave or case.enter).explain(to, moment)
+
+    def decided(self, to: Explanation, moment: Moment, before: Membership, now: Membership) -> str:
+        """What decided are the conditions of the new case where it comes before the old one, else also those of the old
+        one that hold no longer. The new case's own (the last one's where none holds) are there in any event."""
+        index = self._index(moment, before)
+        old = next((i for i, case in enumerate(self.cases) if case.value == before and now != before), index)
+        if old < index:
+            lost = self.cases[old].leave or self.cases[old].enter
+            for condition in getattr(lost, "parts", (lost,)):
+                if condition is lost or not condition.holds(moment):
+                    condition.explain(to, moment)
+        case = self.cases[min(index, len(self.cases) - 1)]
+        entered = index == len(self.cases) or case.leave is None or case.enters(moment)
+        (case.enter if entered or case.leave is None else case.leave).explain(to, moment)
+        if self._shown is not None:
+            to.value("shown", self._shown.at(moment))
+        return self._rule(index, entered)
+
+    def sentences(self) -> tuple[str, ...]:
+        count = len(self.cases) + (self.otherwise is not None)
+        stay = [f"{self.name}: {case.value} stays while {case.leave.text}" for case in self.cases if case.leave]
+        return (*(self._rule(index) for index in range(count)), *stay)
+
+    def _rule(self, index: int, entered: bool = True) -> str:
+        if index == len(self.cases):
+            return f"{self.name}: otherwise {self.otherwise or 'in no value'}"
+        case = self.cases[index]
+        if not entered and case.leave is not None:
+            return f"{self.name}: {case.value} stays while {case.leave.text}"
+        return f"{self.name}: {case.value} when {case.enter.text}"
+
+
+class Shown:
+    """A text of metrics beside the value, whose change alone is no change."""
+
+    def __init__(self, template: str, metrics: Sequence[Metric]) -> None:
+        self._template, self._metrics = template, tuple(metrics)
+
+    def at(self, moment: Moment) -> str:
+        values = {metric.name: moment.value(metric) for metric in self._metrics}
+        return self._template.format_map(values)
+
+
+class Facet:
+    """As stated of the customer."""
+
+    values: tuple[str, ...] = ()
+    hold_for = 0
+    moves = searches = False
+
+    def __init__(self, name: str, facet: str) -> None:
+        self.name, self._facet = name, facet
+        self.reads = frozenset((facet_key(facet),))
+
+    def at(self, moment: Moment, _present: Membership) -> Membership:
+        return moment.facts.record.facets.get(self._facet, (None,))[0]
+
+    def next_change(self, _moment: Moment, _present: Membership, before: Instant) -> Instant:
+        return before
+
+    def explain(self, to: Explanation, moment: Moment) -> None:
+        to.facet(self._facet, moment)
+
+    def decided(self, to: Explanation, moment: Moment, _before: Membership, _now: Membership) -> str:
+        self.explain(to, moment)
+        return f"{self.name}: as stated"
+
+    def sentences(self) -> tuple[str, ...]:
+        return (f"{self.name}: {self._facet} as stated",)
+
+
+class Listed:
+    """All values of a metric that has several; of shares those that reach `at_least` thousandths of a percent."""
+
+    values: tuple[str, ...] = ()
+    hold_for = 0
+    moves = searches = True
+
+    def __init__(self, name: str, metric: Metric, at_least: int) -> None:
+        self.name, self._metric, self._at_least = name, metric, at_least
+        self.reads = metric.reads
+        self.moves = self.searches = metric.moves
+
+    def at(self, moment: Moment, _present: Membership) -> Membership:
+        value = moment.value(self._metric)
+        found: tuple[str, ...] = value.at_least(self._at_least) if isinstance(value, Spread) else value
+        return found
+
+    def next_change(self, moment: Moment, present: Membership, before: Instant) -> Instant:
+        if not self.moves:
+            return before
+        while (step := self._metric.step(moment)) < before:
+            moment = moment.later(step)
+            if self.at(moment, present) != present:
+                return step
+        return before
+
+    def explain(self, to: Explanation, moment: Moment) -> None:
+        to.measure(self._metric, moment, self._threshold)
+
+    def decided(self, to: Explanation, moment: Moment, _before: Membership, _now: Membership) -> str:
+        self.explain(to, moment)
+        return self.sentences()[0]
+
+    @property
+    def _threshold(self) -> str | None:
+        return f"{self._at_least / 1000:g}%" if isinstance(self._metric, Shares) else None
+
+    def sentences(self) -> tuple[str, ...]:
+        if self._threshold is None:
+            return (f"{self.name}: all of {self._metric.name}",)
+        return (f"{self.name}: what has at least {self._threshold} of {self._metric.name}",)
+
+
+class Reasons:
+    """Why a dimension has its value."""
+
+    def __init__(self, dimension: Dimension) -> None:
+        self._dimension = dimension
+        self.rules = dimension.sentences()
+
+    def because(self, moment: Moment, before: Membership, now: Membership, since: Instant | None) -> dict[str, object]:
+        """Why it is `now` and no longer `before`, which began at `since` (None: there was none)."""
+        to = Explanation()
+        rule = self._dimension.decided(to, moment, before, now)
+        return to.because(moment, since, rule)

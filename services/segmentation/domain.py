@@ -1,27 +1,22 @@
 """The segmentation of one customer: facts in, memberships out, each change at its instant with its reasons."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from services.segmentation.facts import FOREVER, Facts, Moment
-from services.segmentation.orders import Book, book_of, with_purchase, with_refund
+from services.segmentation import composites as composing
+from services.segmentation.evaluation import COMPOSITES, Evaluation, Moves
+from services.segmentation.explanation import Explanation
+from services.segmentation.facts import Record, record_of
 from services.segmentation.program import Program
 from services.segmentation.state import CustomerState
 from shared.clock import Instant
-from shared.events.customers import (
-    CustomerErased,
-    CustomerObjected,
-    CustomerObjectionWithdrawn,
-    PurchaseMade,
-    PurchaseRefunded,
-)
+from shared.events.customers import CustomerErased, CustomerObjected, CustomerObjectionWithdrawn
 from shared.events.envelope import Event
 from shared.events.segments import Membership, SegmentsChanged
 from shared.processing.domain import Decision
 
-Segments = dict[str, tuple[str, Instant, Instant | None]]
-Changes = dict[str, tuple[str | None, str | None]]
 OBJECTION = "objection to profiling"
+Changes = list[dict[str, Any]]
 
 
 class SegmentationDomain:
@@ -34,44 +29,62 @@ class SegmentationDomain:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._dimensions = program.dimensions
-        # The search of those that rest on scores goes step by step: what the others find first shortens it.
-        self._ahead = [d for d, _ in program.dimensions if not d.searches] + [
-            d for d, _ in program.dimensions if d.searches
-        ]
-        self._version = program.rules.version
-        self._limits = program.rules.limits
+        self._recorder = program.recorder
+        self._hears = program.recorder.hears
 
     def initial(self, customer_id: str) -> CustomerState:
         return CustomerState(customer_id=customer_id)
 
     def on_event(self, state: CustomerState, event: Event, at: Instant) -> Decision[CustomerState]:
-        match event.data:
-            case PurchaseMade() | PurchaseRefunded():
-                return self._evaluated(state, self._booked(state, event, at), at)
-            case CustomerObjected():
-                return self._objected(state, event.id, at)
-            case CustomerObjectionWithdrawn():
-                return self._evaluated(state.model_copy(update={"objected": False}), book_of(state), at)
-            case CustomerErased():
-                return Decision(state)
-        return Decision(state) if state.segments else self._evaluated(state, book_of(state), at)
+        """What the rules ask for is kept also of those who object, so that withdrawing restores it."""
+        data = event.data
+        if isinstance(data, CustomerErased):
+            return Decision(state)
+        if isinstance(data, CustomerObjected):
+            return self._objected(state, event.id, at)
+        if isinstance(data, CustomerObjectionWithdrawn):
+            return self._evaluated(state.model_copy(update={"objected": False}), record_of(state), at, ())
+        if type(data) not in self._hears:
+            unseen = state.composites is None and not state.objected
+            return self._evaluated(state, record_of(state), at, ()) if unseen else Decision(state)
+        record, touched = self._recorder.take(record_of(state), event, at)
+        if state.objected:
+            return Decision(state.model_copy(update=record.fields()))
+        if not touched and state.composites is not None:
+            return Decision(state)
+        return self._evaluated(state, record, at, touched)
 
     def on_time(self, state: CustomerState, at: Instant) -> Decision[CustomerState]:
-        return self._evaluated(state, book_of(state), at, only_due=True)
+        return self._evaluated(state, record_of(state), at, ())
 
     def wake_at(self, state: CustomerState) -> Instant | None:
         return state.next_at
 
     def view(self, state: CustomerState) -> Mapping[str, Any]:
-        return {"memberships": {name: value for name, (value, _, _) in state.segments.items()}}
+        """Lists as lists, because a store asks for members of them."""
+        view: dict[str, Any] = {"memberships": state.memberships()}
+        if state.composites is not None and state.composites[0]:
+            view["composites"] = state.composites[0]
+        return view
 
     def because(self, state: CustomerState, at: Instant) -> dict[str, dict[str, Any]]:
         """Per dimension, why its value is what it is at `at`: values, thresholds and the events that count."""
-        moment = Moment(Facts(book_of(state)), at)
-        return {
-            d.name: reasons.because(moment, None, None) for d, reasons in self._dimensions if d.name in state.segments
-        }
+        moment = Evaluation(self.program, state, record_of(state), at).moment
+        found: dict[str, dict[str, Any]] = {}
+        for dimension, reasons in self.program.dimensions:
+            value = moment.standing.value(dimension.name)
+            if value is None:
+                continue
+            if dimension.at(moment, value) == value:
+                found[dimension.name] = reasons.because(moment, value, value, None)
+            else:
+                to = Explanation()
+                dimension.explain(to, moment)
+                found[dimension.name] = to.because(moment, None, f"{dimension.name}: {value} is held for a while")
+        if moment.standing.composites:
+            named = [c for c in self.program.composites if c.name in moment.standing.composites]
+            found[COMPOSITES] = composing.because(named, moment, None)
+        return found
 
     def forecast(self, state: CustomerState, at: Instant) -> dict[str, tuple[Instant, Membership]]:
         """Per dimension when it changes next if nothing happens after `at`, and to what; without those that never do."""
@@ -89,91 +102,61 @@ class SegmentationDomain:
         self, before: CustomerState | None, after: CustomerState, at: Instant, reason: str
     ) -> SegmentsChanged | None:
         """What to publish where a customer's state is replaced by one that was made under these rules; None: nothing."""
-        had = {} if before is None else before.segments
-        why, changes = self.because(after, at), []
-        for name in {**had, **after.segments}:
-            was, now = had.get(name, (None,))[0], after.segments.get(name, (None,))[0]
-            if was != now:
-                because = why.get(name, {"rule": ""})
-                because = {**because, "rule": f"{reason}: {because['rule']}".removesuffix(": ")}
-                changes.append({"dimension": name, "from": was, "to": now, "because": because})
-        return self._event(after, changes, after.segments) if changes else None
-
-    def _booked(self, state: CustomerState, event: Event, at: Instant) -> Book:
-        """A purchase that arrives late counts from when it happened; one from the future, from now."""
-        data, time = event.data, min(event.occurred_at, at)
-        rates, limit = self.program.rates, self._limits.orders
-        if isinstance(data, PurchaseMade):
-            return with_purchase(book_of(state), rates, limit, time, event.id, data.order_id, data.amount)
-        assert isinstance(data, PurchaseRefunded)  # noqa: S101 - the only other event that is booked
-        return with_refund(book_of(state), rates, limit, time, event.id, data.order_id, data.amount)
+        had, has = _published(before), _published(after)
+        why, changes = self.because(after, at), Changes()
+        for name in {**had, **has}:
+            was, now = had.get(name), has.get(name)
+            if was != now and (name != COMPOSITES or was or now):
+                because = why.get(name, {})
+                rule = ": ".join(part for part in (reason, because.get("rule")) if part)
+                changes.append({"dimension": name, "from": was, "to": now, "because": {**because, "rule": rule}})
+        return self._event(after, changes) if changes else None
 
     def _evaluated(
-        self, state: CustomerState, book: Book, at: Instant, only_due: bool = False
+        self, state: CustomerState, record: Record, at: Instant, touched: Iterable[str]
     ) -> Decision[CustomerState]:
-        """`only_due`: nothing but time has passed, so that what surely still holds is not worked out again."""
-        update: dict[str, Any] = {"orders": book.orders, "refunds": book.refunds, "folded": book.folded}
-        if state.objected:
-            return Decision(state.model_copy(update=update))
-        moment, segments, changes = Moment(Facts(book), at), dict(state.segments), []
-        due = _due(segments, at) if only_due else None
-        for dimension, reasons in self._dimensions:
-            name = dimension.name
-            if due is None or name in due:
-                value, had = dimension.values[moment.value(dimension)], segments.get(name)
-                if had is None or had[0] != value:
-                    before, since = (None, None) if had is None else had[:2]
-                    because = reasons.because(moment, before, since)
-                    changes.append({"dimension": name, "from": before, "to": value, "because": because})
-                    segments[name] = (value, at, None)
-        update["next_at"] = self._look_ahead(segments, due, moment)
-        update["segments"] = segments
-        if not changes:
-            return Decision(state.model_copy(update=update))
-        return self._changed(state, at, changes, update)
-
-    def _look_ahead(self, segments: Segments, due: set[str] | None, moment: Moment) -> Instant | None:
-        """Notes in `segments` up to when each dimension surely stays; the soonest of these."""
-        soonest = FOREVER
-        for dimension in self._ahead:
-            value, since, until = segments[dimension.name]
-            if due is None or dimension.name in due:
-                found = dimension.next_change(moment, soonest if dimension.searches else FOREVER)
-                until = None if found == FOREVER else found
-                segments[dimension.name] = (value, since, until)
-            if until is not None and until < soonest:
-                soonest = until
-        return None if soonest == FOREVER else soonest
+        """Everything is looked at the first time; later what was touched, and what time has overtaken."""
+        record = self._recorder.pruned(record, at)
+        evaluation = Evaluation(self.program, state, record, at)
+        evaluation.judge(None if state.composites is None else touched)
+        update = {**record.fields(), "next_at": evaluation.look_ahead(), **evaluation.fields()}
+        return self._decided(state, at, evaluation.changes, update)
 
     def _objected(self, state: CustomerState, event_id: str, at: Instant) -> Decision[CustomerState]:
-        update: dict[str, Any] = {"objected": True, "next_at": None, "segments": {}}
+        """Everything is withdrawn at once; what `ever` remembers stays."""
         because = {"events": (event_id,), "rule": OBJECTION}
-        changes = [
-            {"dimension": name, "from": value, "to": None, "because": because}
-            for name, (value, _, _) in state.segments.items()
-        ]
+        published = {name: value for name, value in _published(state).items() if value or name != COMPOSITES}
+        changes = [{"dimension": n, "from": value, "to": None, "because": because} for n, value in published.items()]
+        gone: dict[str, Any] = {"objected": True, "next_at": None, "segments": {}, "composites": None, "held": {}}
+        return self._decided(state, at, changes, gone)
+
+    def _decided(
+        self, state: CustomerState, at: Instant, changes: Changes, update: dict[str, Any]
+    ) -> Decision[CustomerState]:
         if not changes:
             return Decision(state.model_copy(update=update))
-        return self._changed(state, at, changes, update)
+        kept = self.program.rules.limits.history
+        if kept:
+            moved: Moves = {change["dimension"]: (change["from"], change["to"]) for change in changes}
+            recent = state.recent[1 - kept :] if kept > 1 else ()
+            update["recent"] = (*recent, (at, moved))
+        state = state.model_copy(update=update)
+        return Decision(state, (self._event(state, changes),))
 
-    def _changed(
-        self, state: CustomerState, at: Instant, changes: list[dict[str, Any]], update: dict[str, Any]
-    ) -> Decision[CustomerState]:
-        if self._limits.history:
-            moved: Changes = {change["dimension"]: (change["from"], change["to"]) for change in changes}
-            update["recent"] = (*state.recent[1 - self._limits.history :], (at, moved))
-        return Decision(state.model_copy(update=update), (self._event(state, changes, update["segments"]),))
-
-    def _event(self, state: CustomerState, changes: list[dict[str, Any]], segments: Segments) -> SegmentsChanged:
+    def _event(self, state: CustomerState, changes: Changes) -> SegmentsChanged:
         return SegmentsChanged.model_validate(
             {
                 "customer_id": state.customer_id,
                 "changes": changes,
-                "memberships": {name: segment[0] for name, segment in segments.items()},
-                "rules_version": self._version,
+                "memberships": state.memberships(),
+                "composites": () if state.composites is None else state.composites[0],
+                "rules_version": self.program.rules.version,
             }
         )
 
 
-def _due(segments: Segments, at: Instant) -> set[str]:
-    return {name for name, (_, _, until) in segments.items() if until is not None and until <= at}
+def _published(state: CustomerState | None) -> dict[str, Membership]:
+    """Memberships, and the list of composites."""
+    if state is None or state.composites is None:
+        return {}
+    return {**state.memberships(), COMPOSITES: state.composites[0]}

@@ -8,15 +8,12 @@ moment at which `compare(value, bound)` is no longer what it is, exactly; whatev
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from itertools import chain, pairwise
-from math import ceil, floor
-from operator import eq, ge, gt, le, lt
+from itertools import chain
+from operator import ge, gt, le, lt
 from typing import Any, Protocol
 
-from services.segmentation.facts import FOREVER, Facts, Moment, ids_of
-from services.segmentation.money import Rates, subtract
-from services.segmentation.spans import write_span
-from services.segmentation.state import Order, Refund
+from services.segmentation.facts import FOREVER, Moment, Series, ids_of
+from services.segmentation.windows import Window, bounds, left, next_step
 from shared.clock import DAY, Instant
 
 Number = int | Decimal
@@ -25,14 +22,23 @@ Compare = Callable[[Any, Any], bool]
 
 class Metric(Protocol):
     name: str
+    unit: str
+    """What it can be compared with: `number`, `time`, `text` or `list`."""
     moves: bool
-    """False where time alone never changes the value, so that it may serve as another one's threshold."""
+    """False where time alone never changes the value."""
+    steps: bool
+    """Whether looking ahead goes step by step instead of straight to the instant."""
+    reads: frozenset[str]
+    """The streams that it is made of."""
     parts: tuple["Metric", ...]
 
     def at(self, moment: Moment, /) -> Any: ...
 
-    def falls(self, falling: bool, /) -> bool:
-        """Time alone can only lower the value; `falling`: where no amount is negative."""
+    def falls(self, moment: Moment, /) -> bool:
+        """Time alone can only lower the value."""
+
+    def step(self, moment: Moment, /) -> Instant:
+        """The first instant after the moment at which the value may be another."""
 
     def crossing(self, moment: Moment, compare: Compare, bound: Any, before: Instant, /) -> Instant: ...
 
@@ -43,12 +49,7 @@ class Metric(Protocol):
     def expired(self, moment: Moment, since: Instant, /) -> tuple[str, ...]: ...
 
 
-class Stepping(Metric, Protocol):
-    def step(self, moment: Moment, /) -> Instant:
-        """The first instant after the moment at which the value may be another."""
-
-
-def crossing_by_steps(metric: Stepping, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
+def crossing_by_steps(metric: Metric, moment: Moment, compare: Compare, bound: Any, before: Instant) -> Instant:
     now = compare(moment.value(metric), bound)
     while (step := metric.step(moment)) < before:
         moment = moment.later(step)
@@ -57,179 +58,154 @@ def crossing_by_steps(metric: Stepping, moment: Moment, compare: Compare, bound:
     return FOREVER
 
 
-class Count:
-    """How many purchases, in the window (None: ever)."""
+class OfWindow:
+    """What any metric of a stream's entries in a window has in common."""
 
+    unit: str = "number"
+    steps = False
     parts: tuple[Metric, ...] = ()
 
-    def __init__(self, name: str, within: int | None) -> None:
-        self.name, self.within, self.moves = name, within, within is not None
+    def __init__(self, name: str, stream: str, window: Window, reads: Iterable[str]) -> None:
+        self.name, self.stream, self.window = name, stream, window
+        self.reads = frozenset(reads)
+        self.moves = window.within is not None
 
-    def at(self, moment: Moment) -> int:
-        facts = moment.facts
-        if self.within is None:
-            return facts.ever
-        return len(facts.instants) - bisect_right(facts.instants, moment.at - self.within)
+    def series(self, moment: Moment) -> Series:
+        return moment.facts.series(self.stream)
 
-    def falls(self, _falling: bool) -> bool:
-        return True
+    def counted(self, moment: Moment) -> Sequence[Any]:
+        series = self.series(moment)
+        low, high = bounds(self.window, series.instants, moment.at)
+        return series.entries[low:high]
+
+    def falls(self, _moment: Moment) -> bool:
+        return not self.window.until
 
     def step(self, moment: Moment) -> Instant:
-        count: int = moment.value(self)
-        return moment.facts.instants[-count] + self.within if count and self.within is not None else FOREVER
+        return next_step(self.window, self.series(moment).instants, moment.at)
 
-    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
-        if compare is eq:
-            return crossing_by_steps(self, moment, compare, bound, before)
-        # A count only falls: it stops being at least n when the n-th newest leaves.
-        least = ceil(bound) if compare is ge or compare is lt else floor(bound) + 1
-        if self.within is None or not 0 < least <= moment.value(self):
-            return FOREVER
-        return moment.facts.instants[-least] + self.within
-
-    def shown(self, value: int) -> int:
+    def shown(self, value: Any) -> Any:
         return value
 
     def events(self, moment: Moment) -> tuple[str, ...]:
-        facts = moment.facts
-        return ids_of(facts.orders if self.within is None else facts.orders_in(moment.at - self.within, moment.at))
+        return ids_of(self.counted(moment))
 
     def expired(self, moment: Moment, since: Instant) -> tuple[str, ...]:
-        if self.within is None:
-            return ()
-        return ids_of(moment.facts.orders_in(since - self.within, moment.at - self.within))
+        series = self.series(moment)
+        low, high = left(self.window, series.instants, since, moment.at)
+        return ids_of(series.entries[low:high])
 
 
-class NetSpend:
-    """Net money in the base currency, in the window (None: ever, without what was folded)."""
+class Added(OfWindow):
+    """What is the sum of what its entries add. `total[i]` is that of the first i of them."""
 
-    parts: tuple[Metric, ...] = ()
+    def at(self, moment: Moment) -> Any:
+        series, total = self.series(moment), self.total(moment)
+        low, high = bounds(self.window, series.instants, moment.at)
+        if self.window.within is None:
+            return self.folded(series, total[high])
+        return self.difference(total[high], total[low]) if low else total[high]
 
-    def __init__(self, name: str, within: int | None, rates: Rates) -> None:
-        self.name, self.within, self.moves, self.rates = name, within, within is not None, rates
+    def total(self, moment: Moment) -> Sequence[Any]:
+        raise NotImplementedError
 
-    def at(self, moment: Moment) -> Decimal:
-        sums = moment.facts.sums
-        if self.within is None:
-            return sums[-1]
-        gone = bisect_right(moment.facts.money_instants, moment.at - self.within)
-        return subtract(sums[-1], sums[gone]) if gone else sums[-1]
+    def folded(self, _series: Series, total: Any) -> Any:
+        """With what was given up."""
+        return total
 
-    def falls(self, falling: bool) -> bool:
-        return falling
-
-    def step(self, moment: Moment) -> Instant:
-        if self.within is None:
-            return FOREVER
-        instants = moment.facts.money_instants
-        index = bisect_right(instants, moment.at - self.within)
-        return instants[index] + self.within if index < len(instants) else FOREVER
+    def difference(self, one: Any, other: Any) -> Any:
+        return one - other
 
     def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
-        if self.within is None:
+        within = self.window.within
+        if within is None:
             return FOREVER
-        if compare is eq or not moment.facts.falling:
+        if compare not in (ge, gt, le, lt) or not self.falls(moment):
             return crossing_by_steps(self, moment, compare, bound, before)
         reached = ge if compare is ge or compare is lt else gt
         if not reached(moment.value(self), bound):
             return FOREVER
-        # What is left after the first i have gone is total - sums[i]: the first i at which that is too little.
-        sums, enough = moment.facts.sums, subtract(moment.facts.sums[-1], Decimal(bound))
-        index = bisect_right(sums, enough) if reached is ge else bisect_left(sums, enough)
-        return moment.facts.money_instants[index - 1] + self.within if index < len(sums) else FOREVER
-
-    def shown(self, value: Decimal) -> str:
-        return f"{value:f}"
-
-    def events(self, moment: Moment) -> tuple[str, ...]:
-        return ids_of(self._counted(moment))
-
-    def expired(self, moment: Moment, since: Instant) -> tuple[str, ...]:
-        if self.within is None:
-            return ()
-        return ids_of(moment.facts.money_in(since - self.within, moment.at - self.within))
-
-    def _counted(self, moment: Moment) -> Sequence[Order | Refund]:
-        facts = moment.facts
-        return facts.money if self.within is None else facts.money_in(moment.at - self.within, moment.at)
+        # What is left after the first i have gone is total[-1] - total[i]: the first i at which that is too little.
+        total = self.total(moment)
+        enough = self.difference(total[-1], bound)
+        index = bisect_right(total, enough) if reached is ge else bisect_left(total, enough)
+        return self.series(moment).instants[index - 1] + within if index < len(total) else FOREVER
 
 
-class Since:
-    """Time since the first or the last purchase, in milliseconds; None before any."""
+class Count(Added):
+    """How many, in the window."""
 
-    moves = True
-    parts: tuple[Metric, ...] = ()
+    def total(self, moment: Moment) -> Sequence[int]:
+        return range(len(self.series(moment).instants) + 1)
 
-    def __init__(self, name: str, first: bool) -> None:
-        self.name, self._first = name, first
-
-    def at(self, moment: Moment) -> int | None:
-        anchor = self._anchor(moment.facts)
-        return None if anchor is None else moment.at - anchor
-
-    def falls(self, _falling: bool) -> bool:
-        return False
-
-    def crossing(self, moment: Moment, compare: Compare, bound: Number, _before: Instant) -> Instant:
-        anchor = self._anchor(moment.facts)
-        if anchor is None:
-            return FOREVER
-        instant = anchor + (floor(bound) + 1 if compare is gt or compare is le else ceil(bound))
-        return instant if instant > moment.at else FOREVER
-
-    def shown(self, value: int) -> str:
-        return write_span(value)
-
-    def events(self, moment: Moment) -> tuple[str, ...]:
-        anchor = self._anchor(moment.facts)
-        return () if anchor is None else ids_of(moment.facts.orders_in(anchor - 1, anchor))
-
-    def expired(self, _moment: Moment, _since: Instant) -> tuple[str, ...]:
-        return ()
-
-    def _anchor(self, facts: Facts) -> Instant | None:
-        return facts.first if self._first else facts.last
+    def folded(self, series: Series, _total: int) -> int:
+        return series.ever
 
 
-class MedianGap:
-    """Median time between consecutive purchase days (UTC) among the purchases of the window that ends at the last one.
+class Points(Added):
+    def total(self, moment: Moment) -> Sequence[int]:
+        return self.series(moment).points
 
-    Clamped to `low` and `high`; `otherwise` where there are fewer than two gaps; the mean of the middle two when even.
-    """
+    def folded(self, series: Series, total: int) -> int:
+        return total + series.fold_points
 
-    moves = False
-    parts: tuple[Metric, ...] = ()
 
-    def __init__(self, name: str, within: int, low: int, high: int, otherwise: int) -> None:
-        self.name, self._within, self._low, self._high, self._otherwise = name, within, low, high, otherwise
+class DistinctDays(OfWindow):
+    """On how many days of UTC."""
+
+    steps = True
 
     def at(self, moment: Moment) -> int:
-        instants = moment.facts.instants
-        if len(instants) < 3:
-            return self._otherwise
-        newest = instants[bisect_right(instants, instants[-1] - self._within) :]
-        days = sorted({instant // DAY for instant in newest})
-        if len(days) < 3:
-            return self._otherwise
-        gaps = sorted([later - earlier for earlier, later in pairwise(days)])
-        middle = (gaps[(len(gaps) - 1) // 2] + gaps[len(gaps) // 2]) * DAY // 2
-        return min(max(middle, self._low), self._high)
+        return len({entry[0] // DAY for entry in self.counted(moment)})
 
-    def falls(self, _falling: bool) -> bool:
-        return True
+    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
+        return crossing_by_steps(self, moment, compare, bound, before)
 
-    def crossing(self, _moment: Moment, _compare: Compare, _bound: Number, _before: Instant) -> Instant:
-        return FOREVER
 
-    def shown(self, value: int) -> str:
-        return write_span(value)
+class Newest(OfWindow):
+    """The value of the newest entry: of equal times, of the one that came later."""
+
+    unit: str = "text"
+
+    def at(self, moment: Moment) -> Any:
+        counted = self.counted(moment)
+        return counted[-1][3] if counted else None
+
+    def falls(self, _moment: Moment) -> bool:
+        return False
+
+    def crossing(self, moment: Moment, compare: Compare, bound: Any, before: Instant) -> Instant:
+        return crossing_by_steps(self, moment, compare, bound, before)
+
+    def step(self, moment: Moment) -> Instant:
+        series, (within, until) = self.series(moment), self.window
+        if until or within is None:
+            return super().step(moment)
+        low, high = bounds(self.window, series.instants, moment.at)
+        return series.instants[-1] + within if low < high else FOREVER
 
     def events(self, moment: Moment) -> tuple[str, ...]:
-        last = moment.facts.last
-        return () if last is None else ids_of(moment.facts.orders_in(last - self._within, last))
+        return ids_of(self.counted(moment)[-1:])
 
-    def expired(self, _moment: Moment, _since: Instant) -> tuple[str, ...]:
-        return ()
+
+class Collected(OfWindow):
+    """All values in the window, sorted, each once."""
+
+    unit: str = "list"
+    steps = True
+
+    def at(self, moment: Moment) -> tuple[str, ...]:
+        found: set[str] = set()
+        for entry in self.counted(moment):
+            value = entry[3]
+            found.update((value,) if isinstance(value, str) else value or ())
+        return tuple(sorted(found))
+
+    def falls(self, _moment: Moment) -> bool:
+        return False
+
+    def crossing(self, moment: Moment, compare: Compare, bound: Any, before: Instant) -> Instant:
+        return crossing_by_steps(self, moment, compare, bound, before)
 
 
 def once(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -33,3 +33,11 @@ class Rates:
             return ONE
         index = bisect_right(self._starts.get(currency, ()), at)
         return self._rates[currency][index - 1] if index else None
+
+
+def number_of(text: str) -> Decimal | None:
+    """The number that a text is, if it is one as people write them: 12, -3, 4.50."""
+    digits = text.removeprefix("-")
+    whole, point, fraction = digits.partition(".")
+    plain_digits = whole.isascii() and whole.isdigit() and (not point or (fraction.isascii() and fraction.isdigit()))
+    return Decimal(text) if plain_digits else None

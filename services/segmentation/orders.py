@@ -1,29 +1,39 @@
 """Orders out of purchases and refunds: merged by order id, refunded in proportion, bounded in number."""
 
 from bisect import insort
+from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from services.segmentation.money import ZERO, Rates, add, multiply, subtract
-from services.segmentation.state import CustomerState, Folded, Order, Part, Refund
+from services.segmentation.state import Folded, Order, Part, Refund, Weights
 from shared.clock import Instant
 from shared.events.fields import Money
 
 Entry = TypeVar("Entry", Order, Refund)
 
 
+Goods = Mapping[str, tuple[Weights, ...]]
+"""By an order's first event id, what it was spent on; only of orders that name a category."""
+
+
 class Book(NamedTuple):
     orders: tuple[Order, ...]
     refunds: tuple[Refund, ...]
     folded: Folded | None
-
-
-def book_of(state: CustomerState) -> Book:
-    return Book(state.orders, state.refunds, state.folded)
+    goods: Goods = MappingProxyType({})
 
 
 def with_purchase(
-    book: Book, rates: Rates, limit: int, at: Instant, event_id: str, order_id: str | None, money: Money
+    book: Book,
+    rates: Rates,
+    limit: int,
+    at: Instant,
+    event_id: str,
+    order_id: str | None,
+    money: Money,
+    weights: Weights = (),
 ) -> Book:
     """The same order id again adds to its amount and counts once, at its earliest time; refunds that waited are matched."""
     bought: tuple[Part, ...] = ((money.currency, f"{money.amount:f}", "0"),)
@@ -37,7 +47,19 @@ def with_purchase(
         ids, parts = ids + refund[1], _merged(parts, refund[3])
     order = (time, ids, order_id, parts, net_of(rates, time, parts))
     refunds = tuple(refund for refund in book.refunds if refund not in waiting) if waiting else book.refunds
-    return _bounded(Book(_placed(book.orders, known, order), refunds, book.folded), limit)
+    goods = _with_goods(book.goods, known, ids[0], weights, money)
+    return _bounded(Book(_placed(book.orders, known, order), refunds, book.folded, goods), limit)
+
+
+def _with_goods(goods: Goods, known: Order | None, key: str, weights: Weights, money: Money) -> Goods:
+    """What names no category still weighs, where another part of the order names one."""
+    if not weights and key not in goods:
+        return goods
+    before: tuple[Weights, ...] = ()
+    if known is not None:
+        before = goods.get(key) or tuple((("", currency, bought),) for currency, bought, _ in known[3])
+    added = weights or (("", money.currency, f"{money.amount:f}"),)
+    return {**goods, key: (*before, added)}
 
 
 def with_refund(
@@ -123,4 +145,6 @@ def _bounded(book: Book, limit: int) -> Book:
     if bought:
         first, last, count = folded or (bought[0], bought[-1], 0)
         folded = (min(first, bought[0]), max(last, bought[-1]), count + len(bought))
-    return Book(book.orders[-limit:], book.refunds, folded)
+    kept = book.orders[-limit:]
+    goods = {order[1][0]: book.goods[order[1][0]] for order in kept if order[1][0] in book.goods}
+    return Book(kept, book.refunds, folded, goods)

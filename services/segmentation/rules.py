@@ -4,120 +4,29 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, ValidationError
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
+from services.segmentation.grammar import (
+    DIMENSIONS,
+    METRICS,
+    CaseRule,
+    CompositeRule,
+    DimensionRule,
+    EntryRule,
+    Limits,
+    MetricRule,
+    Name,
+    Strict,
+)
 from services.segmentation.money import Rates
 from services.segmentation.source import RulesError, Source, path_of, read_yaml
-from services.segmentation.spans import parse_span
 from shared.clock import to_instant
 from shared.events.fields import CurrencyCode
 
 __all__ = ["Limits", "Rules", "RulesError", "load_rates", "load_rules", "parse_rules"]
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Value = Annotated[str, Field(min_length=1, max_length=64)]
-Kind = Literal["purchases"]
-
-
-def _span(text: Any) -> Any:
-    span = parse_span(text) if isinstance(text, str) else None
-    if not span:
-        raise ValueError("expected a span such as 365d, 12h or 1d12h")
-    return span
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Span = Annotated[int, BeforeValidator(_span, json_schema_input_type=str)]
-Sentence = Annotated[str, Field(description="metric operator threshold, as `spend_in_year >= 5000`")]
-Sentences = Annotated[tuple[Sentence, ...], BeforeValidator(_listed), Field(min_length=1)]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CountOf(Strict):
-    count: Kind
-    within: Span | None = None
-
-
-class SumOf(Strict):
-    sum: Kind
-    within: Span | None = None
-
-
-class SinceFirst(Strict):
-    since_first: Kind
-
-
-class SinceLast(Strict):
-    since_last: Kind
-
-
-class MedianGapOf(Strict):
-    """`within`: the span that ends at the last one. `otherwise`: where there are fewer than two gaps."""
-
-    median_gap: Kind
-    within: Span
-    at_least: Span
-    at_most: Span
-    otherwise: Span
-
-
-class ScoreOf(Strict):
-    """The first step that holds gives its points."""
-
-    score: Name
-    steps: dict[str, int] = Field(min_length=1)
-    otherwise: int
-
-
-class TotalOf(Strict):
-    total: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-KINDS = ("count", "sum", "since_first", "since_last", "median_gap", "score", "total")
-
-
-def _kind_of(metric: Any) -> str | None:
-    return next((kind for kind in KINDS if isinstance(metric, dict) and kind in metric), None)
-
-
-MetricRule = Annotated[
-    Annotated[CountOf, Tag("count")]
-    | Annotated[SumOf, Tag("sum")]
-    | Annotated[SinceFirst, Tag("since_first")]
-    | Annotated[SinceLast, Tag("since_last")]
-    | Annotated[MedianGapOf, Tag("median_gap")]
-    | Annotated[ScoreOf, Tag("score")]
-    | Annotated[TotalOf, Tag("total")],
-    Discriminator(_kind_of, custom_error_type="metric", custom_error_message=f"expected one of {', '.join(KINDS)}"),
-]
-
-
-class CaseRule(Strict):
-    value: Value
-    when: Sentences
-
-
-class DimensionRule(Strict):
-    """The first case whose conditions all hold; `note` per language; `shown`: a text of {metrics} beside the value."""
-
-    cases: Annotated[tuple[CaseRule, ...], Field(min_length=1)]
-    otherwise: Value
-    note: dict[str, str] = {}
-    shown: str | None = None
-
-
-class Limits(Strict):
-    orders: Annotated[int, Field(ge=1, le=10_000)] = 512
-    history: Annotated[int, Field(ge=0, le=100)] = 6
 
 
 class Rules(Strict):
@@ -126,8 +35,10 @@ class Rules(Strict):
     version: Annotated[str, Field(min_length=1, max_length=32)] = "1"
     base_currency: CurrencyCode
     limits: Limits = Limits()
-    metrics: dict[Name, MetricRule]
+    streams: dict[Name, Annotated[tuple[EntryRule, ...], Field(min_length=1)]] = {}
+    metrics: dict[Name, MetricRule] = {}
     dimensions: Annotated[dict[Name, DimensionRule], Field(min_length=1)]
+    composites: dict[Name, CompositeRule] = {}
     _origin: Source | None = PrivateAttr(None)
 
     def of(self, source: Source) -> "Rules":
@@ -148,7 +59,16 @@ class Rules(Strict):
         return RulesError(f"{path}: {message}" if self._origin is None else self._origin.error(path, message))
 
 
-KEYS = sorted({key for model in (Rules, Limits, DimensionRule, CaseRule, MedianGapOf) for key in model.model_fields})
+MODELS: tuple[type[Strict], ...] = (
+    Rules,
+    Limits,
+    EntryRule,
+    CaseRule,
+    CompositeRule,
+    *METRICS.values(),
+    *DIMENSIONS.values(),
+)
+KEYS = sorted({field.alias or key for model in MODELS for key, field in model.model_fields.items()})
 """What a mistyped key may have been meant to be."""
 
 

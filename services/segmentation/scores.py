@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from operator import ge, gt, le, lt
 
 from services.segmentation.facts import FOREVER, Moment
-from services.segmentation.metrics import Compare, Metric, Number, Since, crossing_by_steps, once
+from services.segmentation.gaps import Since
+from services.segmentation.metrics import Compare, Metric, Number, crossing_by_steps, once
 from shared.clock import Instant
 
 Step = tuple[Compare, Number, int]
@@ -14,34 +15,36 @@ Step = tuple[Compare, Number, int]
 class Score:
     """Points by the first step whose comparison holds for another metric."""
 
+    unit: str = "number"
     moves = True
+    steps = True
 
     def __init__(self, name: str, of: Metric, steps: Sequence[Step], otherwise: int) -> None:
-        self.name, self._of, self._steps, self._otherwise = name, of, tuple(steps), otherwise
+        self.name, self._of, self._ladder, self._otherwise = name, of, tuple(steps), otherwise
+        self.reads = of.reads
         self.parts: tuple[Metric, ...] = (of, *of.parts)
         points = [points for _, _, points in steps] + [otherwise]
         descends = points == sorted(points, reverse=True)
-        downwards = all(compare in (lt, le) for compare, _, _ in steps) and isinstance(of, Since)
-        upwards = all(compare in (ge, gt) for compare, _, _ in steps)
-        self._falls = {f: descends and (downwards or (upwards and of.falls(f))) for f in (False, True)}
+        self._since = descends and all(compare in (lt, le) for compare, _, _ in steps) and isinstance(of, Since)
+        self._upwards = descends and all(compare in (ge, gt) for compare, _, _ in steps)
 
     def at(self, moment: Moment) -> int:
         value = moment.value(self._of)
         if value is not None:
-            for compare, bound, points in self._steps:
+            for compare, bound, points in self._ladder:
                 if compare(value, bound):
                     return points
         return self._otherwise
 
-    def falls(self, falling: bool) -> bool:
-        return self._falls[falling]
+    def falls(self, moment: Moment) -> bool:
+        return self._since or (self._upwards and self._of.falls(moment))
 
     def step(self, moment: Moment) -> Instant:
         value, of, soonest = moment.value(self._of), self._of, FOREVER
         if value is None:
-            return FOREVER
-        falls = self._falls[moment.facts.falling]
-        for compare, bound, _ in self._steps:
+            return of.step(moment)
+        falls = self.falls(moment)
+        for compare, bound, _ in self._ladder:
             holds = compare(value, bound)
             if holds or not falls:
                 soonest = min(soonest, of.crossing(moment, compare, bound, soonest))
@@ -65,17 +68,23 @@ class Score:
 class Total:
     """The sum of scores."""
 
+    unit: str = "number"
     moves = True
+    steps = True
 
     def __init__(self, name: str, scores: Sequence[Score]) -> None:
         self.name, self._scores = name, tuple(scores)
         self.parts: tuple[Metric, ...] = tuple(dict.fromkeys(m for s in scores for m in (s, *s.parts)))
+        self.reads = frozenset[str]().union(*(score.reads for score in scores))
 
     def at(self, moment: Moment) -> int:
         return sum([moment.value(score) for score in self._scores])
 
-    def falls(self, falling: bool) -> bool:
-        return all(score.falls(falling) for score in self._scores)
+    def falls(self, moment: Moment) -> bool:
+        return all(score.falls(moment) for score in self._scores)
+
+    def step(self, moment: Moment) -> Instant:
+        return min(score.step(moment) for score in self._scores)
 
     def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
         """From step to step of any score; only the scores that step are worked out anew."""

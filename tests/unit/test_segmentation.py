@@ -25,6 +25,11 @@ FIRST = {
     "value": "none",
     "lifecycle": "prospect",
     "status": "potential",
+    "engagement": "none",
+    "engagement_trend": "steady",
+    "satisfaction": "unknown",
+    "top_categories": (),
+    "needs": (),
 }
 
 
@@ -59,10 +64,17 @@ def test_a_new_customer_gets_its_first_memberships_from_nothing(domain: Segmenta
 def test_what_one_purchase_becomes_when_nothing_follows(domain: SegmentationDomain) -> None:
     changes, _ = driven(domain, [bought("p", T0, "1000")], T0 + 9 * YEAR)
     assert [(at - T0, moves(event)) for at, event in changes[1:]] == [
-        (30 * DAY, {"lifecycle": ("acquired", "growing"), "status": ("new", "active")}),
+        (
+            30 * DAY,
+            {
+                "lifecycle": ("acquired", "growing"),
+                "status": ("new", "active"),
+                "engagement": ("medium", "none"),
+            },
+        ),
         (60 * DAY, {"value": ("medium", "low")}),
         (90 * DAY, {"status": ("active", "dormant")}),
-        (120 * DAY, {"lifecycle": ("growing", "declining")}),
+        (120 * DAY, {"lifecycle": ("growing", "declining"), "composites": ((), ("win_back",))}),
         (240 * DAY, {"lifecycle": ("declining", "churned"), "status": ("dormant", "lost")}),
         (YEAR, {"purchase_frequency": ("low", "none"), "spend_level": ("medium", "none"), "value": ("low", "none")}),
     ]
@@ -203,6 +215,8 @@ def test_the_forecast_says_when_each_dimension_changes_next_and_to_what(domain: 
     assert domain.forecast(drive.state, T0) == {
         "lifecycle": (T0 + 30 * DAY, "growing"),
         "status": (T0 + 30 * DAY, "active"),
+        "engagement": (T0 + 30 * DAY, "none"),
+        "composites": (T0 + 120 * DAY, ("win_back",)),
         "value": (T0 + 60 * DAY, "low"),
         "purchase_frequency": (T0 + YEAR, "none"),
         "spend_level": (T0 + YEAR, "none"),

@@ -7,6 +7,7 @@ import yaml
 
 from services.segmentation.processor import build_domain
 from services.segmentation.rules import Rules, RulesError, load_rates, parse_rules
+from services.segmentation.source import read_yaml
 from tests.support.segmentation_drive import CONFIG
 
 
@@ -35,7 +36,8 @@ WRONG = [
     ("lifecycle = churned", "lifecycle >= churned", ["a dimension can only be compared with ="]),
     ("since_first_purchase < 30d", "since_first_purchase < 30", ["expected a span such as 30d"]),
     ("since_first_purchase < 30d", "since_first_purchase = 30d", ["is a time", ">=, >, < and <="]),
-    ("2 * usual_gap", "2 * spend_in_year", ["changes with time, so it cannot be a threshold"]),
+    ("2 * usual_gap", "2 * spend_in_year", ["since_last_purchase is a time", "expected two of a kind"]),
+    ("2 * usual_gap", "2 * since_first_purchase", ["changes with every moment", "put it on the left"]),
     ("2 * usual_gap", "2 * usual_gaps", ["did you mean 'usual_gap'"]),
     ("purchases_in_year >= 12}", "purchases_in_year >= many}", ["expected a number for purchases_in_year"]),
     (
@@ -98,7 +100,7 @@ def test_a_rate_that_is_a_float_is_refused(config: Path) -> None:
 
 def test_a_companys_own_dimension_needs_no_code(config: Path) -> None:
     path = config / "segmentation.yaml"
-    document = yaml.safe_load(path.read_text("utf-8"))
+    document, _ = read_yaml(path.read_text("utf-8"), "mine")
     document["metrics"]["quarter"] = {"sum": "purchases", "within": "90d"}
     document["dimensions"]["big_quarter"] = {
         "cases": [{"value": "yes", "when": ["quarter > 99.5", "status = new"]}],

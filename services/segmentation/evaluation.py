@@ -1,0 +1,155 @@
+"""One evaluation: what a customer's dimensions and composites are at an instant, what changed, and when to look again."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from services.segmentation import composites as composing
+from services.segmentation.composites import Composite
+from services.segmentation.dimensions import Dimension, Reasons
+from services.segmentation.facts import FOREVER, Facts, Moment, Record, Standing
+from services.segmentation.program import Program
+from services.segmentation.state import CustomerState, Segment
+from shared.clock import Instant
+from shared.events.segments import Membership
+
+COMPOSITES = "composites"
+"""What the list of composites is called among the changes."""
+
+Moves = dict[str, tuple[Membership, Membership]]
+
+
+class Evaluation:
+    """Begins with what is published; `judge` what may be another now, then `look_ahead`."""
+
+    def __init__(self, program: Program, state: CustomerState, record: Record, at: Instant) -> None:
+        self._program, self._at = program, at
+        self._composites = state.composites
+        names = () if state.composites is None else state.composites[0]
+        self.standing = Standing(dict(state.segments), set(names), state.ever)
+        self.moment = Moment(Facts(record, program.mixed), self.standing, at)
+        self.held = state.held
+        self.changes: list[dict[str, Any]] = []
+        self._looked: set[str] = set()
+
+    def judge(self, touched: Iterable[str] | None) -> None:
+        """`touched`: keys of what an event changed; None: everything is looked at. What time has overtaken always is."""
+        dirty = None if touched is None else set(touched)
+        for dimension, reasons in self._program.dimensions:
+            segment = self.standing.segments.get(dimension.name)
+            if dirty is None or _due(segment, self._at) or not dimension.reads.isdisjoint(dirty):
+                self._looked.add(dimension.name)
+                if self._judge(dimension, reasons, segment) and dirty is not None:
+                    dirty.add(f"dimension.{dimension.name}")
+        if dirty is None or _due(self._composites, self._at) or any(_rests(c, dirty) for c in self._program.composites):
+            self._judge_composites()
+
+    def _judge(self, dimension: Dimension, reasons: Reasons, segment: Segment | None) -> bool:
+        """Whether the dimension changed."""
+        name, present = dimension.name, None if segment is None else segment[0]
+        if dimension.hold_for and self.held.get(name, 0) > self._at:
+            return False
+        value = dimension.at(self.moment, present)
+        if value == present:
+            if segment is None:
+                self.standing.segments[name] = (None, self._at, None)
+            return False
+        since = None if segment is None or present is None else segment[1]
+        self.standing.segments[name] = (value, self._at, None)
+        self._remember(dimension, value)
+        because = reasons.because(self.moment, present, value, since)
+        self.changes.append({"dimension": name, "from": present, "to": value, "because": because})
+        return True
+
+    def _remember(self, dimension: Dimension, value: Membership) -> None:
+        """What holds and latches need of a change."""
+        name, latched = dimension.name, self._program.latched.get(dimension.name, ())
+        if dimension.hold_for:
+            self.held = {**self.held, name: self._at + dimension.hold_for}
+        ever = self.standing.ever
+        for one in (value,) if isinstance(value, str) else value or ():
+            if one in latched and one not in ever.get(name, ()):
+                ever = self.standing.ever = {**ever, name: (*ever.get(name, ()), one)}
+
+    def _judge_composites(self) -> None:
+        self._looked.add(COMPOSITES)
+        standing, had = self.standing, self._composites
+        before = set(standing.composites)
+        for composite in self._program.composites:
+            (standing.composites.add if composite.holds(self.moment) else standing.composites.discard)(composite.name)
+        names = tuple(sorted(standing.composites))
+        if had is not None and names == had[0]:
+            return
+        self._composites = (names, self._at, None)
+        if names or had is not None:
+            changed = [c for c in self._program.composites if (c.name in before) != (c.name in standing.composites)]
+            because = composing.because(changed, self.moment, None if had is None else had[1])
+            old = None if had is None else had[0]
+            self.changes.append({"dimension": COMPOSITES, "from": old, "to": names, "because": because})
+
+    def look_ahead(self) -> Instant | None:
+        """Notes for what was judged up to when it surely stays; gives the soonest instant at which anything changes.
+
+        The search of what rests on scores goes step by step: what the others find first shortens it. Such an end may be
+        too early, so it is looked for again where it would be the soonest.
+        """
+        soonest = FOREVER
+        searching = []
+        for dimension, _ in self._program.dimensions:
+            segment = self.standing.segments.get(dimension.name)
+            if not dimension.moves or segment is None:
+                continue
+            if dimension.searches:
+                searching.append(dimension)
+                continue
+            until = segment[2] if dimension.name not in self._looked else self._until(dimension, segment, FOREVER)
+            soonest = min(soonest, FOREVER if until is None else until)
+        soonest = min(soonest, self._composites_until())
+        for dimension in searching:
+            segment = self.standing.segments[dimension.name]
+            until = FOREVER if segment[2] is None else segment[2]
+            if dimension.name in self._looked or until < soonest:
+                until = self._until(dimension, segment, soonest) or FOREVER
+            soonest = min(soonest, until)
+        return None if soonest == FOREVER else soonest
+
+    def _until(self, dimension: Dimension, segment: Segment, before: Instant) -> Instant | None:
+        value, since, _ = segment
+        moment, release = self.moment, self.held.get(dimension.name, 0) if dimension.hold_for else 0
+        found = None
+        if release > self._at:
+            moment = moment.later(release)
+            found = release if dimension.at(moment, value) != value else None
+        if found is None:
+            found = dimension.next_change(moment, value, before)
+        until = None if found >= FOREVER else found
+        self.standing.segments[dimension.name] = (value, since, until)
+        return until
+
+    def _composites_until(self) -> Instant:
+        if self._composites is None:
+            return FOREVER
+        names, since, until = self._composites
+        if COMPOSITES in self._looked:
+            found = FOREVER
+            for composite in self._program.composites:
+                found = composite.next_change(self.moment, found)
+            until = None if found == FOREVER else found
+            self._composites = (names, since, until)
+        return FOREVER if until is None else until
+
+    def fields(self) -> dict[str, Any]:
+        """As `CustomerState` keeps them. Of a dimension that is in no value and stays so, nothing is kept."""
+        return {
+            "segments": {n: s for n, s in self.standing.segments.items() if s[0] is not None or s[2] is not None},
+            "composites": self._composites,
+            "held": self.held,
+            "ever": self.standing.ever,
+        }
+
+
+def _due(segment: tuple[Any, Instant, Instant | None] | None, at: Instant) -> bool:
+    return segment is not None and segment[2] is not None and segment[2] <= at
+
+
+def _rests(composite: Composite, dirty: set[str]) -> bool:
+    return not composite.reads.isdisjoint(dirty)
