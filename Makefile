@@ -61,7 +61,7 @@ bench: $(READY) $(BENCH) ## the benchmarks: a table of ratios, a JSON file
 
 lock: $(READY) ## writes the lock files anew from requirements*.in
 	for name in requirements requirements-dev requirements-bench; do \
-	  $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe -o $$name.lock $$name.in || exit 1; \
+	  $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-emit-find-links -o $$name.lock $$name.in || exit 1; \
 	done
 
 doctor: $(READY) ## what this machine has and lacks

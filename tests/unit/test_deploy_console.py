@@ -147,7 +147,7 @@ def test_services_wait_for_provisioning_and_it_for_health(compose: dict[str, Any
 
 def test_the_image_is_not_run_as_root() -> None:
     lines = (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
-    assert [line for line in lines if line.startswith("USER")] == ["USER guanxi"]
+    assert [line for line in lines if line.startswith("USER")] == ["USER 10001"]
 
 
 @pytest.mark.docker
@@ -163,11 +163,9 @@ def test_compose_itself_accepts_the_file() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-@pytest.mark.docker
 def test_the_dockerfile_passes_the_linter() -> None:
-    if shutil.which("hadolint") is None:
-        pytest.skip("there is no hadolint on this machine")
-    checked = subprocess.run(["hadolint", "deploy/Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
+    linter = Path(sys.executable).with_name("hadolint")
+    checked = subprocess.run([linter, "deploy/Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
 
