@@ -1,12 +1,14 @@
-"""`python -m services.segmentation`: run, rebuild, verify, what-if, calibrate, deliver."""
+"""`python -m services.segmentation`: run, rebuild, verify, prepare, what-if, calibrate, deliver."""
 
 from services.segmentation import deliver
 from services.segmentation.bootstrap import SERVICE
 from services.segmentation.rules_commands import add_commands
 from shared.processing.commands import service_app
+from shared.processing.prepare_command import add_prepare
 
 if __name__ == "__main__":
     app = service_app(SERVICE)
+    add_prepare(app, SERVICE)
     add_commands(app)
     app.command("deliver")(deliver.command)
     app()

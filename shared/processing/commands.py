@@ -42,8 +42,9 @@ def service_app(service: Service) -> typer.Typer:
     return app
 
 
-def guarded(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
-    """Runs it with the environment's settings; what fails is told with the way out, exit code 1."""
+def guarded(command: Callable[[Settings], Coroutine[Any, Any, int]], interrupted: str = "nothing was changed") -> int:
+    """Runs it with the environment's settings; what fails is told with the way out, exit code 1. `interrupted`: what Ctrl-C
+    leaves behind."""
     try:
         return asyncio.run(command(Settings.from_environment()))
     except TransientError as error:
@@ -54,7 +55,7 @@ def guarded(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
         typer.echo(f"failed: {error}", err=True)
         return 1
     except KeyboardInterrupt:
-        typer.echo("interrupted; nothing was changed", err=True)
+        typer.echo(f"interrupted; {interrupted}", err=True)
         return 1
 
 
@@ -78,7 +79,7 @@ async def _verify(service: Service, settings: Settings, as_json: bool) -> int:
 
 
 async def _compare(maintenance: Maintenance, quiet: bool) -> Verdict:
-    verification = maintenance.verification()
+    verification = await maintenance.verification()
     for number in range(PARTITIONS):
         await verification.partition(number)
         if not quiet:

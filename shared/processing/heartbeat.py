@@ -88,4 +88,4 @@ class Heartbeat:
         since = part.appended_at if part.appended_at is not None else part.time.now
         behind = max(0.0, (now - since) / SECOND) if lag else 0.0
         self._metrics.behind_seconds.labels(str(part.partition)).set(behind)
-        return Progress(part.partition, self._name, part.time.now, behind, lag, self._worker.paused, now)
+        return Progress(part.partition, self._name, part.time.now, behind, lag, self._worker.still, now)

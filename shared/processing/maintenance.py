@@ -2,20 +2,22 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any
 
 from shared.clock import wall_clock
 from shared.events.catalog import PARTITIONS, group_of
+from shared.events.customers import RulesActivated
 from shared.processing import mongo
 from shared.processing.connections import Kafka
 from shared.processing.document import Document
-from shared.processing.domain import Domain
-from shared.processing.ports import LogScanner
+from shared.processing.domain import Domain, Successive
+from shared.processing.ports import FatalError, LogScanner
+from shared.processing.preparation import Preparation
 from shared.processing.rebuild import Rebuild
 from shared.processing.records import TopicPartition
 from shared.processing.service import Service
 from shared.processing.verify import Verification
+from shared.processing.versions import Lineage, VersionStore
 from shared.settings import Settings
 
 PAGE = 1_000
@@ -32,14 +34,14 @@ class Maintenance:
         self._kafka = kafka
         self.fresh_name = f"customers_{wall_clock()}"
 
-    def verification(self) -> Verification:
-        return Verification(self._build(), self._scanner, self._service.inputs, self._stops, self._live)
+    async def verification(self) -> Verification:
+        return Verification(await self.first(), self._scanner, self._service.inputs, self._stops, self._live)
 
     async def rebuild(self) -> Rebuild:
         """Makes the fresh collection; it is nobody's until the switch."""
         fresh = await self._database.fresh(self.fresh_name)
         return Rebuild(
-            self._build(),
+            await self.first(),
             self._scanner,
             self._service.inputs,
             PARTITIONS,
@@ -47,12 +49,27 @@ class Maintenance:
             self._live,
             self._database.control,
             fresh,
+            self._database.versions,
             self.fresh_name,
             wall_clock,
         )
 
-    def _build(self) -> "partial[Domain[Any]]":
-        return partial(self._service.build_domain, self._settings.config_dir)
+    async def preparation(self, written: RulesActivated) -> Preparation:
+        """FatalError where the text cannot be used, or the service's rules do not change."""
+        first = await self.first()
+        if not isinstance(first, Successive):
+            raise FatalError(f"{self._service.name} has no versions")
+        domain, versions = first.succeeded_by(written), self._database.versions
+        return Preparation(domain, self._scanner, self._service.inputs, PARTITIONS, self._stops, versions)
+
+    async def first(self) -> Domain[Any]:
+        """The domain with which the log begins."""
+        domain = self._service.build_domain(self._settings.config_dir)
+        return await Lineage(domain, self._database.versions).recall()
+
+    @property
+    def versions(self) -> VersionStore:
+        return self._database.versions
 
     async def _stops(self, number: int) -> Mapping[str, int]:
         wanted = [TopicPartition(topic, number) for topic in self._service.inputs]

@@ -9,6 +9,7 @@ from shared.processing.mongo_connection import Index, connect, ensure_collection
 from shared.processing.mongo_control import FIRST_COLLECTION, MongoControl
 from shared.processing.mongo_documents import Documents
 from shared.processing.mongo_store import ENGINE_INDEXES, MongoStore
+from shared.processing.mongo_versions import MongoVersions
 from shared.settings import Settings
 
 __all__ = [
@@ -38,6 +39,7 @@ class Database:
         self.control = MongoControl(database)
         self.store = MongoStore(client, database, collection, group_commit)
         self.documents = Documents(database, collection)
+        self.versions = MongoVersions(client, database, group_commit)
 
     def switched(self, collection: str) -> None:
         self._live = collection
@@ -88,6 +90,7 @@ async def open_database(
     opened = Database(client, database, indexes, group_commit, (await control.pause()).collection)
     await opened.ensure()
     stack.push_async_callback(opened.store.close)
+    stack.push_async_callback(opened.versions.close)
     return opened
 
 

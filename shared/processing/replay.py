@@ -57,6 +57,10 @@ class Replay:
         """Under which it has arrived."""
         return self._owned.domain
 
+    def until(self, document: Document) -> Instant:
+        """Up to when this customer was told that time has passed."""
+        return max(document.at, self._owned.time.until(document.history))
+
     async def go_on(self, positions: Mapping[str, Committed], store: Store) -> None:
         """From where an earlier replay was flushed into `store`; documents there may be ahead of `positions`."""
         partition = self._owned.partition

@@ -159,7 +159,7 @@ async def _worker(
     writer = await kafka.writer()
     scanner = kafka.scanner()
     retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
-    ports = Ports(reader, writer, scanner, database.store, retry, wall_clock, metrics)
+    ports = Ports(reader, writer, scanner, database.store, retry, wall_clock, metrics, database.versions)
     domain = service.build_domain(settings.config_dir)
     options = Options(
         service.inputs,

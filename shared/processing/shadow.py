@@ -48,23 +48,21 @@ class Shadow:
         replay = self._replay or await self._open()
         try:
             more = await replay.step(stops, limit)
+            self._refuse_succession(replay)
             if replay.applied - self._kept >= KEPT_EVERY:
                 await self._keep(replay)
         except TransientError:
             self._replay = None
             raise
-        self._refuse_succession(replay)
         return more or self._replay is None
 
-    async def keep(self) -> None:
-        """What was folded and is not kept yet. TransientError: begin anew, as in `step`."""
-        if self._replay is None or self._replay.applied == self._kept:
-            return
-        try:
-            await self._keep(self._replay)
-        except TransientError:
-            self._replay = None
-            raise
+    async def rest(self) -> None:
+        """Keeps what was folded, and nothing in memory. TransientError: begin anew, as in `step`."""
+        replay, self._replay = self._replay, None
+        if replay is not None and replay.applied != self._kept:
+            await self._keep(replay)
+        if replay is not None:
+            self._before += replay.applied
 
     async def load(self, customer_ids: Iterable[str]) -> dict[str, Document]:
         assert self._replay is not None  # noqa: S101 - `step` has come to its end
@@ -87,7 +85,7 @@ class Shadow:
         """First the documents, then how far they are: they may be ahead of what is said of them, never behind."""
         assert self._store is not None  # noqa: S101 - opened with the replay
         if not await replay.flush(self._store, IN_MEMORY):
-            self._replay = None
+            self._replay = None  # another one has kept more
             return
         prepared = Prepared(replay.positions(), self._before + replay.applied)
         if not await self._versions.prepared(version_of(self._domain), self._partition, prepared):

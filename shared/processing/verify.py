@@ -36,13 +36,13 @@ class Verification:
 
     def __init__(
         self,
-        build: Callable[[], Domain[Any]],
+        first: Domain[Any],
         scanner: LogScanner,
         topics: tuple[str, ...],
         stops: Callable[[int], Any],
         live: Callable[[int], AsyncIterator[Document]],
     ) -> None:
-        self._build = build
+        self._first = first
         self._scanner = scanner
         self._topics = topics
         self._stops = stops
@@ -51,7 +51,7 @@ class Verification:
 
     async def partition(self, number: int) -> None:
         """Compares until nothing moves, or ROUNDS times: a busy customer may be ahead of any rebuild."""
-        replay = Replay(self._build(), self._scanner, self._topics, number)
+        replay = Replay(self._first, self._scanner, self._topics, number)
         for last in (False,) * (ROUNDS - 1) + (True,):
             await replay.advance(await self._stops(number))
             rebuilt = {document.id: document for document in replay.documents()}
@@ -90,4 +90,5 @@ def fingerprint(document: Document) -> tuple[Any, ...]:
         parked,
         state,
         document.view,
+        document.version,
     )

@@ -83,19 +83,20 @@ class Lineage:
     def versions(self) -> VersionStore | None:
         return self._versions
 
-    async def begin(self) -> None:
+    async def begin(self) -> Domain[Any]:
         """Version 1 is what the service was first started with; what a file says later must be activated."""
-        if self._versions is None or not isinstance(self._first, Successive):
-            return
-        offered = self._first.written
-        first = await self._versions.keep(offered)
-        versions = await self._versions.all()
-        if offered.digest not in {version.digest for version in versions if version.positions or version == first}:
-            _log.warning(
-                "the configured rules were never activated and are not applied; `guanxi rules activate FILE` applies them",
-                extra={"version_in_force": (newest_active(versions) or first).number},
-            )
-        self._first = self.succeeding(self._first, first.written)
+        if self._versions is not None and isinstance(self._first, Successive):
+            offered = self._first.written
+            await self._versions.keep(offered)
+            _warn(offered, await self._versions.all())
+        return await self.recall()
+
+    async def recall(self) -> Domain[Any]:
+        """Version 1, as it was kept if the service was ever started."""
+        for version in await self._versions.all() if self._versions is not None else []:
+            if version.number == FIRST_VERSION:
+                self._first = self.succeeding(self._first, version.written)
+        return self._first
 
     async def under(self, partition: int, committed: Mapping[str, Committed]) -> Domain[Any]:
         """The domain that decides what comes next in a partition."""
@@ -118,3 +119,13 @@ class Lineage:
 def newest_active(versions: list[Version]) -> Version | None:
     """The newest version that was activated anywhere."""
     return max((v for v in versions if v.positions), key=lambda version: version.number, default=None)
+
+
+def _warn(offered: RulesActivated, versions: list[Version]) -> None:
+    known = {version.digest for version in versions if version.positions or version.number == FIRST_VERSION}
+    if offered.digest not in known:
+        newest = newest_active(versions)
+        _log.warning(
+            "the configured rules were never activated and are not applied; `guanxi rules activate FILE` applies them",
+            extra={"version_in_force": FIRST_VERSION if newest is None else newest.number},
+        )

@@ -99,6 +99,11 @@ class Worker:
     def owned(self) -> Mapping[int, Owned]:
         return self.ownership.owned
 
+    @property
+    def still(self) -> bool:
+        """Whether a pause that was asked for holds: partitions that change over finish that first."""
+        return self.paused and all(owned.held is None for owned in self.owned.values())
+
     async def run(self) -> None:
         """Raises FatalError when it must not go on; everything applied before is committed or will be redelivered."""
         await self.start()
@@ -124,7 +129,7 @@ class Worker:
         async with self.ownership.lock:
             await self.ownership.take_over()
             self.ownership.accept(fetched)
-            if self.paused and self._successions.next(self.owned) is None:
+            if self.still:
                 await self.ownership.commit_applied()
                 return False
             worked = await self._work() | await self._succeed()
@@ -141,7 +146,7 @@ class Worker:
 
     def _wait(self) -> float:
         """Seconds until something is due without any record; ready work waits for nothing."""
-        if self.paused:
+        if self.still:
             return IDLE_WAIT
         if self.ownership.pending or any(owned.ready() or owned.overdue() is not None for owned in self.owned.values()):
             return 0.0

@@ -185,3 +185,16 @@ async def test_parked_by_partition(store: Store) -> None:
     assert await store.parked(0) == ["a", "b"]
     assert await store.parked(1) == ["x"]
     assert await store.parked(2) == []
+
+
+async def test_ids_of_a_partition(store: Store) -> None:
+    await store.save([doc("b"), doc("a", erased=True), doc("x", partition=1)])
+    assert await store.ids(0) == ["a", "b"]
+    assert await store.ids(1) == ["x"]
+    assert await store.ids(2) == []
+
+
+async def test_the_version_that_made_a_state_is_kept(store: Store) -> None:
+    await store.save([doc("a"), doc("b", version=3)])
+    found = await store.load(["a", "b"])
+    assert (found["a"].version, found["b"].version) == (1, 3)

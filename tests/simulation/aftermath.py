@@ -30,7 +30,7 @@ async def verified(world: World) -> list[str]:
                     yield document
 
         topics = tuple(topic.name for topic in inputs_of(service))
-        verification = Verification(lambda domain=domain: domain, MemoryScanner(world.log), topics, stops, live)  # type: ignore[misc]
+        verification = Verification(domain, MemoryScanner(world.log), topics, stops, live)
         for number in range(world.plan.partitions):
             await verification.partition(number)
         verdict = verification.verdict

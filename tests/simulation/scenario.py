@@ -1,5 +1,6 @@
 """What happens in a simulated world, made from a seed."""
 
+import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from services.followup import processor as followup
 from services.segmentation import processor as segmentation
 from shared.clock import DAY, SECOND, Instant
 from shared.events.catalog import CUSTOMERS
+from shared.events.customers import RulesActivated
 from shared.processing.domain import Domain
 from shared.processing.records import Message
 from tests.simulation.faults import Chance
@@ -21,6 +23,7 @@ from tests.support.happenings import START, activation, customer, happened, of_t
 
 SERVICES = ("segmentation", "followup", "feedback")
 SPAN = 10.0
+CONFIG = Path(__file__).parents[2] / "deploy" / "config"
 Build = Callable[[bool], Domain[Any]]
 
 
@@ -35,8 +38,7 @@ def _example(kind: type[ExampleDomain], mended: bool) -> ExampleDomain:
 @cache
 def real() -> tuple[Build, ...]:
     """The services' own domains, with the rules that are shipped. They have no mistake to be mended."""
-    config = Path(__file__).parents[2] / "deploy" / "config"
-    found = [module.build_domain(config) for module in (segmentation, followup, feedback)]
+    found = [module.build_domain(CONFIG) for module in (segmentation, followup, feedback)]
     return tuple(partial(_as_it_is, domain) for domain in found)
 
 
@@ -51,14 +53,28 @@ def real_plan_of(seed: int) -> Plan:
 
 def plan_of(seed: int, domains: tuple[Build, ...] | None = None, speed: int = 1) -> Plan:
     plan = _plan_of(seed, domains, speed)
-    changes = successions(random.Random(seed * 104_729 + 3), plan.partitions) if domains is None else ()
+    write = example_rules if domains is None else real_rules
+    changes = successions(random.Random(seed * 104_729 + 3), plan.partitions, write, speed)
     if not changes:
         return plan
     happenings = tuple(sorted((*plan.happenings, *changes), key=lambda pair: pair[0]))
     return replace(plan, happenings=happenings, mended_at=0.0)
 
 
-def successions(chance: random.Random, partitions: int) -> tuple[tuple[float, Message], ...]:
+def example_rules(chance: random.Random, number: int) -> RulesActivated:
+    return activated(number, chance.choice([1, 2, 4, 9]))
+
+
+def real_rules(chance: random.Random, number: int) -> RulesActivated:
+    """The shipped ones, with another year."""
+    text = (CONFIG / "segmentation.yaml").read_text("utf-8")
+    edited = text.replace("within: 365d", f"within: {chance.choice([50, 120, 500])}d")
+    return RulesActivated(number=number, rules=edited, digest=hashlib.sha256(edited.encode()).hexdigest())
+
+
+def successions(
+    chance: random.Random, partitions: int, write: Callable[[random.Random, int], RulesActivated], speed: int
+) -> tuple[tuple[float, Message], ...]:
     """In some worlds another version of the rules is activated, in some of these a third one, at any moment; every
     partition is told a little later than the one before. Nobody breaks on poison there: which version was broken, and when,
     would decide what is told."""
@@ -67,9 +83,9 @@ def successions(chance: random.Random, partitions: int) -> tuple[tuple[float, Me
     moments = sorted(chance.uniform(0.5, SPAN) for _ in range(chance.choice([1, 1, 2])))
     found: list[tuple[float, Message]] = []
     for number, begun in enumerate(moments, 2):
-        written, moment = activated(number, chance.choice([1, 2, 4, 9])), begun
+        written, moment = write(chance, number), begun
         for partition in range(partitions):
-            found += [(moment, activation(partition, instant(moment, 1), written))] * chance.choice([1, 1, 1, 2])
+            found += [(moment, activation(partition, instant(moment, speed), written))] * chance.choice([1, 1, 1, 2])
             moment = round(moment + chance.random() / 10, 3)
     return tuple(found)
 

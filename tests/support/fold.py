@@ -73,10 +73,10 @@ class Fold:
             other._record(time, earlier, told)
         other._everybody()
         for key, person in other.people.items():
-            self._change_over(self.people[key], person, record, event)
+            self._change_over(other.domain, self.people[key], person, record, event)
         self.domain, self.people = other.domain, other.people
 
-    def _change_over(self, before: Person, after: Person, record: Record, event: Event) -> None:
+    def _change_over(self, domain: Any, before: Person, after: Person, record: Record, event: Event) -> None:
         after.sequence, after.said = before.sequence, before.said
         after.at = max(before.at, after.at)
         after.positions = {
@@ -87,9 +87,7 @@ class Fold:
             return
         until = self.history_now if after.history is not None and after.history == self.bracket else self.now
         at = max(after.at, until)
-        told = self.domain.succeeded_by(event.data).difference(
-            before.state, after.state, at, f"rules version {event.data.number}"
-        )
+        told = domain.difference(before.state, after.state, at, f"rules version {event.data.number}")
         if told is not None:
             after.at = at
             self._say(after, [told], at, event.id, after.mark if after.history is not None else None)

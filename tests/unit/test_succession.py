@@ -158,7 +158,7 @@ async def verdict(world: SmallWorld) -> tuple[list[str], list[str]]:
     async def stops(number: int) -> dict[str, int]:
         return {topic: world.log.end(TopicPartition(topic, number)) for topic in world.inputs}
 
-    verification = Verification(lambda: world.domain, MemoryScanner(world.log), world.inputs, stops, live)
+    verification = Verification(world.domain, MemoryScanner(world.log), world.inputs, stops, live)
     await verification.partition(0)
     return verification.verdict.differing, verification.verdict.moving
 

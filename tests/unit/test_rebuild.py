@@ -1,0 +1,157 @@
+"""State made anew by other code: the numbering goes on, the difference is told once, and nothing half is ever switched in."""
+
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+
+from shared.clock import HOUR
+from shared.processing.control import Pause, Progress
+from shared.processing.document import Document
+from shared.processing.memory import MemoryScanner
+from shared.processing.memory_store import MemoryStore
+from shared.processing.ports import FatalError
+from shared.processing.rebuild import Rebuild
+from shared.processing.records import TopicPartition
+from tests.support.example_domains import FIRST, Counts, activated
+from tests.support.happenings import START, activation, customer, happened, purchase, tick
+from tests.support.small_world import SmallWorld
+
+ALICE, BOB = customer(1), customer(2)
+
+
+class Mended(Counts):
+    """Other code for the same rules: its hours last twice as long."""
+
+    def __init__(self) -> None:
+        super().__init__(True, HOUR, FIRST)
+        self._window *= 2
+
+
+class MemoryControl:
+    def __init__(self) -> None:
+        self.collection = "customers"
+
+    async def pause(self) -> Pause:
+        return Pause(0, self.collection)
+
+    async def ask_pause(self, until: int) -> None:
+        """Nobody is at work."""
+
+    async def switch(self, collection: str) -> None:
+        self.collection = collection
+
+    async def report(self, progress: list[Progress]) -> None:
+        """Nobody is at work."""
+
+    async def progress(self) -> list[Progress]:
+        return []
+
+
+async def rebuilt(world: SmallWorld, domain: Counts) -> MemoryControl:
+    """The world's store is the fresh one afterwards, if it was switched in."""
+
+    async def stops(number: int) -> Mapping[str, int]:
+        offsets = world.log.group("guanxi.segmentation").offsets
+        return {topic: offsets[TopicPartition(topic, number)].offset for topic in world.inputs}
+
+    async def live(number: int) -> AsyncIterator[Document]:
+        for document in world.documents().values():
+            if document.partition == number:
+                yield document
+
+    fresh, control = MemoryStore(), MemoryControl()
+    rebuild = Rebuild(
+        domain,
+        MemoryScanner(world.log),
+        world.inputs,
+        world.partitions,
+        stops,
+        live,
+        control,
+        fresh,
+        world.versions,
+        "customers_2",
+        lambda: world.clock,
+    )
+    await rebuild.run(lambda *_: None)
+    world.store, world.domain = fresh, domain
+    return control
+
+
+async def lived() -> SmallWorld:
+    world = SmallWorld(Counts(mended=True), partitions=1)
+    gone = happened(BOB, "customer.erased", "gone", START + HOUR, receipt_id="r")
+    world.append(purchase(ALICE, "a", START), purchase(BOB, "b", START), gone, tick(0, START + 8 * HOUR))
+    await world.drain()
+    return world
+
+
+async def test_the_same_code_changes_nothing_and_says_nothing() -> None:
+    world = await lived()
+    before, said = world.documents(), world.said()
+
+    control = await rebuilt(world, Counts(mended=True))
+    await world.drain()
+
+    assert control.collection == "customers_2"
+    assert {key: document.state for key, document in world.documents().items()} == {
+        key: document.state for key, document in before.items()
+    }
+    assert world.said() == said
+
+
+async def test_where_other_code_says_something_else_the_owners_tell_it_as_the_next_number() -> None:
+    world = await lived()
+    assert [event["data"]["memberships"]["count"] for event in world.said(ALICE)] == ["1", "0"]
+
+    await rebuilt(world, Mended())
+    await world.drain()
+    await world.drain()
+
+    alice = world.said(ALICE)
+    assert [(int(event["sequence"]), event["data"]["memberships"]["count"]) for event in alice] == [
+        (1, "1"),
+        (2, "0"),
+        (3, "1"),
+    ]
+    assert alice[2]["data"]["memberships"]["reason"] == "rebuild"
+    assert alice[2]["causationid"].startswith(f"rebuild:segmentation:{ALICE}:")
+    document = await world.document(ALICE)
+    assert (document.unsent, document.sequence) == (False, 3)
+    assert len(world.said(BOB)) == 2, "the erased are told nothing"
+
+
+async def test_what_was_not_yet_sent_is_not_lost() -> None:
+    """A timer's event was kept and its owner died before it was sent."""
+    world = await lived()
+    document = await world.document(ALICE)
+    assert await world.store.save([document.replaced(rev=document.rev + 1, unsent=True)])
+    said = world.said(ALICE)
+
+    await rebuilt(world, Counts(mended=True))
+    await world.drain()
+
+    assert world.said(ALICE) == [*said, said[-1]]
+
+
+async def test_a_batch_left_in_the_middle_is_refused() -> None:
+    world = await lived()
+    document = await world.document(ALICE)
+    ahead = document.replaced(rev=document.rev + 1, positions={"customers:0": 9})
+    assert await world.store.save([ahead])
+
+    with pytest.raises(FatalError, match="left in the middle"):
+        await rebuilt(world, Counts(mended=True))
+
+
+async def test_a_lost_database_learns_its_versions_from_the_log() -> None:
+    world = await lived()
+    world.append(activation(0, START + 9 * HOUR, activated(2, 24)))
+    await world.drain()
+    world.versions = type(world.versions)()
+
+    await rebuilt(world, Counts(mended=True))
+
+    [version] = await world.versions.all()
+    assert (version.number, dict(version.positions), set(version.done)) == (2, {0: 4}, {0})
+    assert (await world.document(ALICE)).version == 2
