@@ -7,6 +7,7 @@ from pathlib import Path
 from services.segmentation.domain import SegmentationDomain
 from services.segmentation.processor import build_domain
 from services.segmentation.state import CustomerState
+from services.segmentation.versions import VersionedSegmentation
 from shared.clock import to_datetime
 from shared.events.codec import data_types
 from shared.events.envelope import Data, Event
@@ -31,7 +32,7 @@ Said = list[tuple[int, SegmentsChanged]]
 """What was published, and at which instants."""
 
 
-def standard_domain() -> SegmentationDomain:
+def standard_domain() -> VersionedSegmentation:
     return build_domain(CONFIG)
 
 
