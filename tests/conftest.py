@@ -13,6 +13,20 @@ settings.load_profile("busy machine")
 """How long an example takes says nothing about it where other work runs beside."""
 
 
+CLOSING = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def closing_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Says a line below the results of the run: what a test compared or counted, passed or not."""
+    return request.config.stash.setdefault(CLOSING, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(CLOSING, []):
+        terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def kafka_server() -> Iterator[servers.Server]:
     """The broker with its handles; a test that harms it must leave it running."""

@@ -46,11 +46,10 @@ class Evaluation:
     def _judge(self, dimension: Dimension, reasons: Reasons, segment: Segment | None) -> bool:
         """Whether the dimension changed."""
         name, present = dimension.name, None if segment is None else segment[0]
-        if dimension.hold_for and self.held.get(name, 0) > self._at:
-            return False
-        value = dimension.at(self.moment, present)
+        is_held = dimension.hold_for and self.held.get(name, 0) > self._at
+        value = present if is_held else dimension.at(self.moment, present)
         if value == present:
-            if segment is None:
+            if segment is None:  # in no value, which is to be looked ahead of like any other
                 self.standing.segments[name] = (None, self._at, None)
             return False
         since = None if segment is None or present is None else segment[1]

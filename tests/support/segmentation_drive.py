@@ -6,8 +6,9 @@ from pathlib import Path
 
 from services.segmentation.domain import SegmentationDomain
 from services.segmentation.processor import build_domain
+from services.segmentation.program import compile_rules
+from services.segmentation.rules import load_rates, load_rules
 from services.segmentation.state import CustomerState
-from services.segmentation.versions import VersionedSegmentation
 from shared.clock import to_datetime
 from shared.events.codec import data_types
 from shared.events.envelope import Data, Event
@@ -32,8 +33,13 @@ Said = list[tuple[int, SegmentsChanged]]
 """What was published, and at which instants."""
 
 
-def standard_domain() -> VersionedSegmentation:
+def standard_domain() -> SegmentationDomain:
     return build_domain(CONFIG)
+
+
+def domain_of(rules: Path) -> SegmentationDomain:
+    """Under other rules, and the standard exchange rates."""
+    return SegmentationDomain(compile_rules(load_rules(rules), load_rates(CONFIG / "exchange_rates.yaml")))
 
 
 def event_of(fact: Fact, customer_id: str = CUSTOMER) -> Event:
@@ -52,7 +58,9 @@ def event_of(fact: Fact, customer_id: str = CUSTOMER) -> Event:
 def data_of(fact: Fact, customer_id: str = CUSTOMER) -> Data:
     said = {"customer_id": customer_id, **fact.said}
     if fact.kind in ("purchase", "refund"):
-        said |= {"order_id": fact.order_id, "amount": {"amount": fact.amount, "currency": fact.currency}}
+        said["amount"] = {"amount": fact.amount, "currency": fact.currency}
+    if fact.order_id is not None:
+        said["order_id"] = fact.order_id
     kind = KINDS.get(fact.kind, fact.kind)
     return data_types()[f"guanxi.{kind}.v1"].model_validate(said)
 

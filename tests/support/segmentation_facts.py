@@ -64,10 +64,7 @@ class Known:
     stated: Mapping[str, tuple[str | tuple[str, ...], str]]
 
     def instants(self) -> set[int]:
-        lists: tuple[Sequence[Entry | Order], ...] = (
-            self.orders, self.loose, self.touches, self.opinions, self.wishes, self.budgets,
-        )  # fmt: skip
-        return {entry.at for entries in lists for entry in entries}
+        return {fact.counts_at for fact in self.facts}
 
 
 def known(facts: Sequence[Fact]) -> Known:

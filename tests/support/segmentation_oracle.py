@@ -153,9 +153,11 @@ class _Walk:
         if (self.composites or ()) != (holding or ()):
             was = None if self.composites is None else self.composites
             moves[COMPOSITES] = (was, holding)
-        self.published, self.composites = after, holding
         if moves:
             assert self.known is not None
             began = dict(self.since)
             self.changes.append(Change(at, moves, after, holding or (), self.known, measures, began, cause))
             self.since |= dict.fromkeys(moves, at)
+        if self.composites is None and holding is not None:
+            self.since[COMPOSITES] = at  # the first list begins, though an empty one is not told
+        self.published, self.composites = after, holding

@@ -72,19 +72,21 @@ def booked(facts: Sequence["Fact"]) -> tuple[list[Order], list[Order]]:
 def _lines(fact: "Fact", at: int) -> list[tuple[str | None, Fraction]]:
     """What was bought, in the base currency: each item with an amount, and what these leave of the order's amount.
 
-    An item's category wins over the order's; that of items without an amount, too, where they agree.
+    An item's category wins over the order's; that of items without an amount, too, where they agree. Where nothing has
+    a category, only the amount counts.
     """
     items, own = fact.said.get("items", ()), fact.said.get("category")
-    lines = [
-        (item.get("category") or own, converted(item["amount"]["currency"], Fraction(item["amount"]["amount"]), at))
-        for item in items
-        if item.get("amount")
-    ]
-    known = [(category, amount or NOTHING) for category, amount in lines]
-    whole = converted(fact.currency, Fraction(fact.amount), at) or NOTHING
+    whole = _priced(fact.currency, fact.amount, at)
+    if own is None and not any(item.get("category") for item in items):
+        return [(None, whole)]
+    lines = [(item.get("category") or own, _priced(**item["amount"], at=at)) for item in items if item.get("amount")]
+    rest = max(whole - sum((amount for _, amount in lines), NOTHING), NOTHING)
     others = {item.get("category") or own for item in items if not item.get("amount")}
-    rest = max(whole - sum((amount for _, amount in known), NOTHING), NOTHING)
-    return [*known, (others.pop() if len(others) == 1 else own, rest)]
+    return [*lines, (others.pop() if len(others) == 1 else own, rest)]
+
+
+def _priced(currency: str, amount: str, at: int) -> Fraction:
+    return converted(currency, Fraction(amount), at) or NOTHING
 
 
 def converted(currency: str, amount: Fraction, at: int) -> Fraction | None:
