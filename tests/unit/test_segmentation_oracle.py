@@ -23,6 +23,8 @@ from tests.support.segmentation_standard import STANDARD
 
 SAMPLE = Path(__file__).parents[2] / "deploy" / "data" / "cdnow_sample.csv"
 HISTORIES = int(os.environ.get("GUANXI_TEST_HISTORIES", "250"))
+ENOUGH = 200
+"""So many draw every dimension; fewer are for somebody in a hurry."""
 AS_DRAWN = settings(
     max_examples=HISTORIES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
@@ -94,7 +96,7 @@ def test_made_up_histories(domain: SegmentationDomain, tally: Tally) -> None:
         agree(STANDARD, domain, facts, facts[-1].at + 4 * YEAR, tally)
 
     agrees()
-    assert tally.moved == set(STANDARD.dimensions) | {COMPOSITES}
+    assert HISTORIES < ENOUGH or tally.moved == set(STANDARD.dimensions) | {COMPOSITES}
 
 
 def test_made_up_histories_under_hysteresis_and_dwell(dwelling: SegmentationDomain, tally: Tally) -> None:
@@ -104,7 +106,7 @@ def test_made_up_histories_under_hysteresis_and_dwell(dwelling: SegmentationDoma
         agree(DWELLING, dwelling, facts, facts[-1].at + 4 * YEAR, tally)
 
     agrees()
-    assert tally.moved == set(DWELLING.dimensions) | {COMPOSITES}
+    assert HISTORIES < ENOUGH or tally.moved == set(DWELLING.dimensions) | {COMPOSITES}
 
 
 def test_a_dimension_in_no_value_dwells_there_too(dwelling: SegmentationDomain, tally: Tally) -> None:
