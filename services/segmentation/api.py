@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from services.segmentation import rules_api
 from services.segmentation.domain import SegmentationDomain
 from services.segmentation.evaluation import Moves
 from services.segmentation.program import Program
+from services.segmentation.rules_in_force import RulesInForce
 from services.segmentation.store import Customer, SegmentationQueries
 from shared.clock import Instant, from_rfc3339, to_rfc3339
 from shared.web.freshness import Freshness
@@ -19,20 +21,18 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 Answer = dict[str, Any]
 
 
-def build_router(queries: SegmentationQueries, freshness: Freshness, domain: SegmentationDomain) -> APIRouter:
+def build_router(
+    queries: SegmentationQueries, freshness: Freshness, domain: SegmentationDomain, in_force: RulesInForce
+) -> APIRouter:
     router = APIRouter(prefix="/v1", dependencies=[Depends(requires("read"))])
-    _customer_routes(router, queries, freshness, domain)
+    _customer_routes(router, queries, freshness, in_force)
     _segment_routes(router, queries, freshness, domain.program)
-
-    @router.get("/rules")
-    async def rules() -> Answer:
-        return described(domain.program)
-
+    router.include_router(rules_api.build_router(in_force))
     return router
 
 
 def _customer_routes(
-    router: APIRouter, queries: SegmentationQueries, freshness: Freshness, domain: SegmentationDomain
+    router: APIRouter, queries: SegmentationQueries, freshness: Freshness, in_force: RulesInForce
 ) -> None:
     async def known(customer_id: CustomerId) -> Customer:
         customer = await queries.customer(customer_id)
@@ -46,7 +46,7 @@ def _customer_routes(
     async def segments(customer: Known) -> Answer:
         fresh = await freshness.of(customer.partition)
         at = _shown_at(customer, fresh["as_of"])
-        return {**_segments(customer, domain, at), **fresh}
+        return {**_segments(customer, await in_force.of(customer.version), at), **fresh}
 
     @router.get("/customers/{customer_id}/segments/history")
     async def history(customer: Known) -> Answer:
@@ -110,18 +110,3 @@ def _member(customer: Customer, dimension: str) -> Answer:
     """`since` None: the customer left the segment while the page was read."""
     _, since, _ = customer.state.segments.get(dimension, (None, None, None))
     return {"customer_id": customer.state.customer_id, "since": None if since is None else to_rfc3339(since)}
-
-
-def described(program: Program) -> Answer:
-    """The rules in force as sentences, with the digest of the file they were read from."""
-    written = program.rules
-    dimensions = {
-        dimension.name: {
-            "note": written.dimensions[dimension.name].note,
-            "values": list(dict.fromkeys(dimension.values)),
-            "rules": reasons.rules,
-        }
-        for dimension, reasons in program.dimensions
-    }
-    file = written.model_dump(mode="json", include={"version", "base_currency", "limits"})
-    return {**file, "digest": written.digest, "dimensions": dimensions}

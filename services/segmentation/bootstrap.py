@@ -13,6 +13,7 @@ from services.segmentation.chronicle import Chronicle
 from services.segmentation.ledgers import FLOWS, FLOWS_INDEXES, SIZES, Ledgers
 from services.segmentation.processor import build_domain
 from services.segmentation.remaking import WANTED, Remaking
+from services.segmentation.rules_in_force import RulesInForce
 from services.segmentation.snapshot import Numbers, Snapshot
 from services.segmentation.store import INDEXES, SegmentationQueries
 from services.segmentation.trail import TRAIL, TRAIL_INDEXES, Trail
@@ -27,7 +28,8 @@ from shared.processing.service import Premises, Service
 
 def build_router(premises: Premises) -> APIRouter:
     domain = build_domain(premises.settings.config_dir)
-    return api.build_router(SegmentationQueries(premises.documents), premises.freshness, domain)
+    in_force = RulesInForce(domain, premises.versions)
+    return api.build_router(SegmentationQueries(premises.documents), premises.freshness, domain, in_force)
 
 
 def build_chronicle(collection: Callable[[str], Collection], writer: LogWriter, numbers: Numbers) -> Chronicle:

@@ -24,11 +24,12 @@ class Documents(Protocol):
 
 
 class Customer(NamedTuple):
-    """`at`: the customer's logical time, up to which `state` is true."""
+    """`at`: the customer's logical time, up to which `state` is true. `version`: that of the rules which made it."""
 
     state: CustomerState
     partition: int
     at: int
+    version: int
 
 
 class SegmentationQueries:
@@ -72,4 +73,5 @@ def _customer(document: Document) -> Customer | None:
     """None: erased, or not yet evaluated."""
     if document.state is None:
         return None
-    return Customer(CustomerState.model_validate_json(document.state), document.partition, document.at)
+    state = CustomerState.model_validate_json(document.state)
+    return Customer(state, document.partition, document.at, document.version)

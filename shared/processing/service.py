@@ -27,6 +27,7 @@ from shared.processing.metrics import EngineMetrics, engine_metrics
 from shared.processing.mongo import Collection, Documents, Index
 from shared.processing.ports import FatalError
 from shared.processing.retry import Retry
+from shared.processing.versions import VersionStore
 from shared.processing.worker import Options, Ports, Worker
 from shared.settings import Settings
 from shared.telemetry import configure_logging
@@ -53,6 +54,7 @@ class Premises:
     freshness: Freshness
     kafka: Kafka
     busy: Callable[[], bool]
+    versions: VersionStore
 
 
 def _no_collections() -> Mapping[str, tuple[Index, ...]]:
@@ -116,7 +118,15 @@ class _Frame:
         name = f"{socket.gethostname()}:{os.getpid()}:{port_of(bound)}"
         heartbeat = Heartbeat(worker, name, database.control, kafka.lag().ends, database.switched, metrics, wall_clock)
         freshness = Freshness(lambda: _progress(database))
-        premises = Premises(settings, database.documents, database.collection, freshness, kafka, lambda: worker.busy)
+        premises = Premises(
+            settings,
+            database.documents,
+            database.collection,
+            freshness,
+            kafka,
+            lambda: worker.busy,
+            database.versions,
+        )
         app = _app(service, premises, registry, heartbeat)
         return cls(worker, heartbeat, app, bound, partial(service.follow, premises) if service.follow else None)
 

@@ -127,5 +127,5 @@ def _warn(offered: RulesActivated, versions: list[Version]) -> None:
         newest = newest_active(versions)
         _log.warning(
             "the configured rules were never activated and are not applied; `guanxi rules activate FILE` applies them",
-            extra={"version_in_force": FIRST_VERSION if newest is None else newest.number},
+            extra={"rules_version": FIRST_VERSION if newest is None else newest.number},
         )

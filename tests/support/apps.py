@@ -18,6 +18,7 @@ from services.intake.rules_api import RulesDesk
 from services.intake.subscriptions_desk import SubscriptionDesk
 from shared.clock import wall_clock
 from shared.processing.connections import Kafka
+from shared.processing.memory_versions import MemoryVersions
 from shared.processing.mongo import Collection, Documents
 from shared.processing.service import Premises
 from shared.settings import Settings
@@ -53,6 +54,7 @@ def _reader(service: str, ring: KeyRing, registry: CollectorRegistry) -> FastAPI
         Freshness(_progress),
         Kafka(settings, service, AsyncExitStack()),
         lambda: False,
+        MemoryVersions(),
     )
     return build_app(service, service, ring, _ready, [whole.build_router(premises)], registry)
 

@@ -1,5 +1,6 @@
 """Segmentation's routes over documents as the engine leaves them."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from prometheus_client import CollectorRegistry
 
 from services.segmentation.api import build_router
 from services.segmentation.domain import SegmentationDomain
+from services.segmentation.rules_in_force import RulesInForce
 from services.segmentation.store import SegmentationQueries
+from services.segmentation.versions import VersionedSegmentation
 from shared.clock import DAY, from_rfc3339, to_rfc3339
+from shared.events.customers import RulesActivated
 from shared.processing.document import Document
+from shared.processing.memory_versions import MemoryVersions
+from shared.processing.versions import Prepared
 from shared.web.app import Readiness, build_app
 from shared.web.freshness import Freshness, PartitionProgress
 from shared.web.keys import KeyRing
@@ -55,7 +61,7 @@ def _matches(document: Document, wanted: dict[str, Any]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def domain() -> SegmentationDomain:
+def domain() -> VersionedSegmentation:
     return standard_domain()
 
 
@@ -89,13 +95,20 @@ def document_of(domain: SegmentationDomain, customer_id: str, facts: list[Fact])
 
 
 @pytest.fixture
-async def client(domain: SegmentationDomain, documents: ListedDocuments, tmp_path: Path) -> AsyncIterator[AsyncClient]:
+def versions() -> MemoryVersions:
+    return MemoryVersions()
+
+
+@pytest.fixture
+async def client(
+    domain: VersionedSegmentation, documents: ListedDocuments, versions: MemoryVersions, tmp_path: Path
+) -> AsyncIterator[AsyncClient]:
     async def progress() -> dict[int, PartitionProgress]:
         return {3: PartitionProgress(T0 + 25 * DAY, 0.5)}
 
     ring = KeyRing(tmp_path / "keys.json")
     key, _ = ring.create("test", ["read"])
-    router = build_router(SegmentationQueries(documents), Freshness(progress), domain)
+    router = build_router(SegmentationQueries(documents), Freshness(progress), domain, RulesInForce(domain, versions))
     app = build_app("test", "segmentation", ring, lambda: Readiness(True, ""), [router], CollectorRegistry())
     async with AsyncClient(
         transport=ASGITransport(app), base_url="http://test", headers={"Authorization": f"Bearer {key}"}
@@ -154,6 +167,35 @@ async def test_the_rules_in_force(client: AsyncClient) -> None:
     assert rules["version"] == "1"
     assert rules["dimensions"]["status"]["rules"][1] == "status: lost when lifecycle = churned"
     assert set(rules["dimensions"]["value"]["note"]) == {"en", "zh"}
+    assert set(rules["versions"].values()) == {1}
+    assert (rules["activation"], rules["shadow"]) == (None, None)
+
+
+async def test_a_change_of_rules_is_shown_while_it_is_under_way(
+    client: AsyncClient, domain: VersionedSegmentation, versions: MemoryVersions, documents: ListedDocuments
+) -> None:
+    text = domain.written.rules.replace("spend_in_year >= 1000", "spend_in_year >= 50")
+    second = RulesActivated(number=2, rules=text, digest=hashlib.sha256(text.encode()).hexdigest())
+    await versions.keep(domain.written)
+    await versions.keep(second)
+    await versions.prepared(2, 3, Prepared({}, 77))
+    assert (await client.get("/v1/rules")).json()["shadow"] == {"number": 2, "records": {"3": 77}}
+
+    await versions.began(second, 0, 41)
+    await versions.began(second, 5, 9)
+    await versions.finished(2, 5)
+
+    rules = (await client.get("/v1/rules")).json()
+    assert (rules["number"], rules["version"], rules["versions"]["0"], rules["versions"]["5"]) == (2, "2", 1, 2)
+    assert rules["activation"] == {"number": 2, "positions": {"0": 41, "5": 9}, "done": [5]}
+    kept = (await client.get("/v1/rules/2")).json()
+    assert kept == {"number": 2, "digest": second.digest, "rules": text}
+    assert (await client.get("/v1/rules/7")).status_code == 404
+
+    changed = documents.listed[0].replaced(version=2)
+    documents.listed = [changed]
+    shown = (await client.get(f"/v1/customers/{changed.id}/segments")).json()
+    assert shown["rules_version"] == "2", "explained by the rules that made its state"
 
 
 @pytest.mark.parametrize(
