@@ -35,7 +35,8 @@ LONG_TURN = 150
 brings something new waits for the turn under way and for one more; each turn costs some milliseconds whatever it does."""
 FIRST_TIMERS = 200
 BULK = 200
-"""Records of one fetch that show that many more are waiting: then whatever else this process does steps aside."""
+"""Records of one fetch that show that many more are waiting: then whatever else this process does steps aside, as it does
+while timers are due that were not yet fired."""
 HELD_LIMIT = 100_000
 """Records that may wait in the merges before fetching pauses."""
 
@@ -130,7 +131,7 @@ class Worker:
     async def step(self) -> bool:
         """One turn. False when there was nothing to do."""
         fetched = await self._fetch()
-        self.busy = len(fetched.records) >= BULK
+        self.busy = len(fetched.records) >= BULK or any(one.overdue() is not None for one in self.owned.values())
         async with self.ownership.lock:
             await self.ownership.take_over()
             self.ownership.accept(fetched)
