@@ -8,7 +8,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from deploy.cache import MissingTool
-from deploy.commands import delegating, reading, repairing, rules, running
+from deploy.commands import delegating, reading, repairing, rules, running, subscribing
 from deploy.console import Failure, say
 from deploy.offsets import ProvisionError
 from deploy.processes import StartError
@@ -40,6 +40,7 @@ def build() -> typer.Typer:
     for name, asked in (("what-if", rules.what_if), ("calibrate", rules.calibrate)):
         rules.rules.command(name, context_settings=whole)(asked)
     app.add_typer(rules.rules, name="rules")
+    app.add_typer(subscribing.subscriptions, name="subscriptions")
     if importlib.util.find_spec("deploy.demo") is not None:
         app.command("demo")(importlib.import_module("deploy.demo").demo)
     return app

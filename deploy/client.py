@@ -24,6 +24,13 @@ class Client:
         answer: dict[str, Any] = self._send(service, "POST", path, json=body).json()
         return answer
 
+    def patch(self, service: str, path: str, body: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._send(service, "PATCH", path, json=body).json()
+        return answer
+
+    def delete(self, service: str, path: str) -> None:
+        self._send(service, "DELETE", path)
+
     def post_bytes(self, service: str, path: str, body: bytes, content_type: str) -> dict[str, Any]:
         """Untouched: what is redriven keeps its bytes."""
         headers = {"content-type": content_type}

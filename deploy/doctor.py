@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from deploy import kafka, store
 from deploy.cache import STORE_VERSION, Cache, MissingTool
 from deploy.processes import port_taken
+from deploy.programs import PROGRAMS
 from deploy.servers import Docker, Servers
 from deploy.settings import Machine
-from shared.events.catalog import SERVICES
 
 _JAVA = 17
 
@@ -107,7 +107,7 @@ def _ports(machine: Machine) -> list[Finding]:
     """Only while nothing of ours runs: later they are taken by us."""
     if Servers(machine, lambda _: None).known() is not None:
         return []
-    wanted = {f"GUANXI_{name.upper()}_PORT": machine.services.port_of(name) for name in SERVICES}
+    wanted = {f"GUANXI_{name.upper()}_PORT": machine.services.port_of(name) for name in PROGRAMS}
     if not machine.named_kafka:
         wanted["GUANXI_KAFKA_PORT"] = machine.kafka_port
     if not machine.named_mongo:

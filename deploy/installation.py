@@ -7,9 +7,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.programs import PROGRAMS
 from deploy.servers import Addresses
 from deploy.settings import Machine
-from shared.events.catalog import SERVICES
 from shared.web.keys import KeyRing
 
 OPERATOR = "operator"
@@ -53,7 +53,7 @@ class Installation:
             "GUANXI_CONFIG_DIR": str(services.config_dir.resolve()),
             "GUANXI_SECRETS_FILE": str(self.secrets_file),
             "GUANXI_KEYS_FILE": str(self.keys_file),
-            **{f"GUANXI_{name.upper()}_PORT": str(services.port_of(name)) for name in SERVICES},
+            **{f"GUANXI_{name.upper()}_PORT": str(services.port_of(name)) for name in PROGRAMS},
         }
 
     @property

@@ -12,7 +12,7 @@ from threading import Event
 import httpx
 
 from deploy.processes import Daemon, Identity, free_port, read_pid, stop
-from shared.events.catalog import SERVICES
+from deploy.programs import PROGRAMS, arguments
 
 LOOK_SECONDS = 0.25
 _BACKOFF_SECONDS = (0.5, 1, 2, 5, 10, 30)
@@ -53,7 +53,7 @@ class Plan:
         try:
             counts: dict[str, int] = json.loads((self.home / "wanted.json").read_text("utf-8"))
         except FileNotFoundError:
-            return dict.fromkeys(SERVICES, 1)
+            return dict.fromkeys(PROGRAMS, 1)
         return counts
 
     def want(self, counts: Mapping[str, int]) -> None:
@@ -148,7 +148,7 @@ class Supervisor:
 
     def _worker(self, service: str, number: int) -> Worker:
         port = self._ports[service] if number == 1 else free_port()
-        argv = [sys.executable, "-m", f"services.{service}", "run"]
+        argv = [sys.executable, "-m", *arguments(service)]
         environ = {f"GUANXI_{service.upper()}_PORT": str(port)}
         daemon = Daemon(f"{service}-{number}", self._plan.home, argv, lambda: True, environ)
         return Worker(service, number, port, daemon)

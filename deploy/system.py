@@ -11,11 +11,12 @@ from deploy.cache import Say
 from deploy.installation import Installation
 from deploy.offsets import ProvisionError, Report
 from deploy.processes import Daemon, StartError, port_taken
+from deploy.programs import PROGRAMS
 from deploy.provision import provision
 from deploy.servers import Addresses, Servers
 from deploy.settings import Machine
 from deploy.supervisor import Plan, WorkerState, stop_all
-from shared.events.catalog import PARTITIONS, SERVICES
+from shared.events.catalog import PARTITIONS
 from shared.settings import Settings
 
 _READY_SECONDS = 60
@@ -57,8 +58,8 @@ class System:
 
     def scale(self, service: str, count: int) -> None:
         """Returns when `count` processes of `service` are ready. Raises StartError, ValueError."""
-        if service not in SERVICES:
-            raise ValueError(f"services are {', '.join(SERVICES)}")
+        if service not in PROGRAMS:
+            raise ValueError(f"services are {', '.join(PROGRAMS)}")
         if not 0 <= count <= PARTITIONS:
             raise ValueError(f"0 to {PARTITIONS}: a process without a partition has nothing to do")
         if self._supervisor().identity is None:
@@ -66,7 +67,7 @@ class System:
         self.plan.want({**self.plan.wanted(), service: count})
         self.wait_ready((service,))
 
-    def wait_ready(self, services: Collection[str] = SERVICES) -> None:
+    def wait_ready(self, services: Collection[str] = PROGRAMS) -> None:
         """Raises StartError that tells what each of those that are not said last."""
         deadline = time.monotonic() + _READY_SECONDS
         while missing := [state for state in self._not_ready() if state.service in services]:
@@ -120,13 +121,13 @@ class System:
 
     def _supervisor(self) -> Daemon:
         home = self.plan.home
-        ports = json.dumps({name: self.machine.services.port_of(name) for name in SERVICES})
+        ports = json.dumps({name: self.machine.services.port_of(name) for name in PROGRAMS})
         argv = [sys.executable, "-m", "deploy.supervisor", str(home), ports]
         return Daemon("supervisor", home, argv, lambda: True, stop_seconds=40)
 
     def _check_ports(self) -> None:
         left = {identity.pid for identity in self.plan.left_behind()}
-        taken = [name for name in SERVICES if port_taken(self.machine.services.port_of(name))]
+        taken = [name for name in PROGRAMS if port_taken(self.machine.services.port_of(name))]
         if taken and not left:
             names = ", ".join(f"GUANXI_{name.upper()}_PORT={self.machine.services.port_of(name)}" for name in taken)
             raise StartError(f"taken by other programs: {names}. Set them to free ports")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from shared.clock import Instant
-from shared.events.catalog import Topic, group_of, inputs_of, topic
+from shared.events.catalog import Topic, topic
 from shared.processing.kafka import KafkaConnection, group_positions
 from shared.processing.records import TopicPartition as Place
 
@@ -43,10 +43,10 @@ class Topics:
         self._bootstrap = bootstrap
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}, logger=_QUIET)
 
-    def lag(self, service: str) -> int:
-        """Records of its inputs that the service has not committed yet."""
-        places = [Place(t.name, n) for t in inputs_of(service) for n in range(t.partitions)]
-        committed = asyncio.run(group_positions(KafkaConnection(self._bootstrap), group_of(service), places))
+    def lag(self, group: str, topics: Sequence[Topic]) -> int:
+        """Records that the group has not committed yet."""
+        places = [Place(t.name, n) for t in topics for n in range(t.partitions)]
+        committed = asyncio.run(group_positions(KafkaConnection(self._bootstrap), group, places))
         ends = self._offsets([TopicPartition(p.topic, p.partition) for p in committed], OffsetSpec.latest())
         return sum(max(0, ends[p.topic, p.partition] - at.offset) for p, at in committed.items())
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from deploy.offsets import ProvisionError
+from deploy.programs import PROGRAMS, reads
 from deploy.topics import Topics
 from shared.clock import to_rfc3339, wall_clock
 from shared.events.catalog import OUTPUT, SERVICES, dead_letters
@@ -37,7 +38,7 @@ class ServiceHealth:
 
 def health_of_all(settings: Settings) -> list[ServiceHealth]:
     topics = Topics(settings.kafka_bootstrap)
-    return [_health(settings, topics, service) for service in SERVICES]
+    return [_health(settings, topics, service) for service in PROGRAMS]
 
 
 def parked_customers(settings: Settings, service: str) -> list[Document]:
@@ -46,7 +47,8 @@ def parked_customers(settings: Settings, service: str) -> list[Document]:
 
 
 def _health(settings: Settings, topics: Topics, service: str) -> ServiceHealth:
-    lag, dead = topics.lag(service), topics.count(dead_letters(service).name)
+    lag = topics.lag(*reads(service))
+    dead = topics.count(dead_letters(service).name) if service in SERVICES else 0
     if service not in OUTPUT:
         return ServiceHealth(service, lag, None, None, 0, 0, dead)
     parked = asyncio.run(_with_documents(settings, service, lambda documents: documents.count(_PARKED)))

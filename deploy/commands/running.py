@@ -8,14 +8,14 @@ import typer
 from deploy.console import Failure, Json, say, show, system, table, wrong_use
 from deploy.doctor import examine
 from deploy.processes import StartError
+from deploy.programs import PROGRAMS
 from deploy.supervisor import WorkerState
 from deploy.system import System
 from deploy.watch import ServiceHealth, health_of_all
-from shared.events.catalog import SERVICES
 
 
 def up() -> None:
-    """Start Kafka, the store and the four services in the background; returns when all are ready."""
+    """Start Kafka, the store and the services in the background; returns when all are ready."""
     this = system()
     ran_before = this.servers.known() is not None
     try:
@@ -27,7 +27,7 @@ def up() -> None:
         raise typer.Exit(1) from None
     except StartError as error:
         raise Failure(f"{error}\n`guanxi down` stops what did start; `guanxi doctor` looks at this machine") from error
-    say(f"ready. Kafka {addresses.kafka}; " + ", ".join(f"{name} {this.url(name)}" for name in SERVICES))
+    say(f"ready. Kafka {addresses.kafka}; " + ", ".join(f"{name} {this.url(name)}" for name in PROGRAMS))
     say(f"the operator's key is in {this.installation.operator_file}; stop with `guanxi down`")
 
 
@@ -47,12 +47,12 @@ def status(as_json: Json = False) -> None:
         show(_as_data(states, health, ready))
     else:
         _as_table(this, states, health, ready)
-    if ready != set(SERVICES):
-        raise Failure(f"not ready: {', '.join(sorted(set(SERVICES) - ready))}. `guanxi up` starts them")
+    if ready != set(PROGRAMS):
+        raise Failure(f"not ready: {', '.join(sorted(set(PROGRAMS) - ready))}. `guanxi up` starts them")
 
 
 def scale(
-    service: Annotated[str, typer.Argument(help=", ".join(SERVICES))],
+    service: Annotated[str, typer.Argument(help=", ".join(PROGRAMS))],
     count: Annotated[int, typer.Argument(help="How many processes; at most one per partition does work.")],
 ) -> None:
     """Run N processes of one service; the partitions move by themselves."""

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import typer
 from fastapi import FastAPI
@@ -80,7 +81,7 @@ async def _build(settings: Settings, policy: Policy, stack: AsyncExitStack) -> P
     metrics = deliver_metrics(registry, board.waiting)
     retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
     scanner = kafka.scanner()
-    erased = _Erased(Documents(database, ""), MongoControl(database))
+    erased = _Erased(database)
     feed = Feed(
         board, store, SubscriptionLog(scanner, board.subscriptions), scanner, erased.among, metrics.unreadable.inc
     )  # fmt: skip
@@ -143,14 +144,13 @@ class _Turning:
 class _Erased:
     """Asked of segmentation's own documents, wherever a rebuild has put them."""
 
-    def __init__(self, documents: Documents, control: MongoControl) -> None:
-        self._documents = documents
-        self._control = control
+    def __init__(self, database: Any) -> None:
+        self._database = database
 
     async def among(self, customers: Collection[str]) -> set[str]:
-        self._documents.use((await self._control.pause()).collection)
+        documents = Documents(self._database, (await MongoControl(self._database).pause()).collection)
         wanted = {"_id": {"$in": list(customers)}, "erased": True}
-        return {found.id for found in await self._documents.find(wanted, None, len(customers))}
+        return {found.id for found in await documents.find(wanted, None, len(customers))}
 
 
 async def _serve(parts: Parts, bound: socket.socket) -> int:

@@ -90,6 +90,8 @@ class Copy:
     kafka: Server
     store: Server
     members: list[Member] = field(default_factory=list)
+    told: dict[str, str] = field(default_factory=dict)
+    """Settings of this copy alone."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _ended: threading.Event = field(default_factory=threading.Event)
     _tending: threading.Thread | None = None
@@ -110,6 +112,7 @@ class Copy:
             **Installation(self.machine).environ(self.addresses),
             "GUANXI_SESSION_TIMEOUT_MS": str(SESSION_SECONDS * 1000),
             "PYTHONPATH": str(ROOT),
+            **self.told,
         }
 
     @property
@@ -143,14 +146,14 @@ class Copy:
         for member in self.members:
             member.daemon.stop()
 
-    def add(self, service: str, argv: Sequence[str] = (), *, port: int | None = None) -> Member:
-        """One more process of a service; `argv`: what to run instead, and only once."""
+    def add(self, service: str, argv: Sequence[str] = (), *, port: int | None = None, kept: bool = False) -> Member:
+        """One more process of a service; `argv`: what to run instead, and only once unless `kept`."""
         number = sum(member.service == service for member in self.members) + 1
         port = port or free_port()
         command = [sys.executable, "-m", *(argv or (f"services.{service}", "run"))]
         own = {**self.environ, f"GUANXI_{service.upper()}_PORT": str(port)}
         daemon = Daemon(f"{service}-{number}", self.home / "run", command, lambda: True, own, stop_seconds=30)
-        member = Member(service, port, daemon, not argv)
+        member = Member(service, port, daemon, kept or not argv)
         with self._lock:
             daemon.spawn()
             member.starts = 1

@@ -16,9 +16,9 @@ import pytest
 from confluent_kafka import Producer
 
 from deploy.processes import Identity, free_port, read_pid
+from deploy.programs import PROGRAMS
 from deploy.settings import Machine
 from deploy.system import System
-from shared.events.catalog import SERVICES
 from tests.support import servers
 
 pytestmark = pytest.mark.real
@@ -30,7 +30,7 @@ SECRET = "Nobody Inparticular"
 
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    ports = {f"GUANXI_{name}_PORT": str(free_port()) for name in ("KAFKA", "STORE", *map(str.upper, SERVICES))}
+    ports = {f"GUANXI_{name}_PORT": str(free_port()) for name in ("KAFKA", "STORE", *map(str.upper, PROGRAMS))}
     data = tmp_path_factory.mktemp("running") / "data"
     return {**os.environ, **ports, "GUANXI_DATA_DIR": str(data), "GUANXI_LAYER": "local", "NO_COLOR": "1"}
 
@@ -53,7 +53,7 @@ def test_every_service_is_ready_and_says_so(running: System, environ: Mapping[st
     assert shown.returncode == 0, shown.stderr
     found = json.loads(shown.stdout)
     assert {s["service"]: (s["ready"], s["parked"], s["dead_letters"]) for s in found["services"]} == dict.fromkeys(
-        SERVICES, (True, 0, 0)
+        PROGRAMS, (True, 0, 0)
     )
 
 
@@ -90,7 +90,7 @@ def test_a_killed_supervisor_is_replaced_and_no_service_runs_twice(running: Syst
     supervisor.send(signal.SIGKILL)
     until(lambda: not supervisor.alive())
     assert guanxi(environ, "up").returncode == 0
-    assert len(running.states()) == len(SERVICES)
+    assert len(running.states()) == len(PROGRAMS)
     assert not any(orphan.alive() for orphan in orphans)
 
 
@@ -140,7 +140,7 @@ def test_what_no_service_can_read_is_listed_shown_and_refused_again(
 
 def test_down_leaves_no_process_and_keeps_the_data(running: System, environ: Mapping[str, str]) -> None:
     pids = _all_processes(running)
-    assert len(pids) == len(SERVICES) + 3
+    assert len(pids) == len(PROGRAMS) + 3
     assert guanxi(environ, "down").returncode == 0
     assert [found for found in pids if found.alive()] == []
     assert running.installation.operator_key() is not None

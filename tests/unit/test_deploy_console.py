@@ -13,9 +13,9 @@ import yaml
 
 from deploy.commands.reading import readable
 from deploy.processes import Daemon
+from deploy.programs import PROGRAMS
 from deploy.supervisor import Plan, Worker
 from deploy.topics import Stored
-from shared.events.catalog import SERVICES
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "contract" / "golden"
@@ -105,7 +105,7 @@ def test_a_steady_process_starts_again_at_once(tmp_path: Path) -> None:
 
 def test_a_plan_without_wishes_is_one_of_each(tmp_path: Path) -> None:
     plan = Plan(tmp_path)
-    assert plan.wanted() == dict.fromkeys(SERVICES, 1)
+    assert plan.wanted() == dict.fromkeys(PROGRAMS, 1)
     plan.want({**plan.wanted(), "feedback": 3})
     assert plan.wanted()["feedback"] == 3
     plan.forget()
@@ -129,18 +129,18 @@ def test_containers_are_confined(compose: dict[str, Any]) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service["cap_drop"] == ["ALL"], name
         assert service["mem_limit"], name
-    for name in (*SERVICES, "provision"):
+    for name in (*PROGRAMS, "provision"):
         assert compose["services"][name]["read_only"] is True, name
 
 
 def test_containers_publish_on_this_machine_only(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 2 + len(SERVICES)
+    assert len(ports) == 2 + len(PROGRAMS)
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
 def test_services_wait_for_provisioning_and_it_for_health(compose: dict[str, Any]) -> None:
-    for name in SERVICES:
+    for name in PROGRAMS:
         assert compose["services"][name]["depends_on"] == {"provision": {"condition": "service_completed_successfully"}}
     assert set(compose["services"]["provision"]["depends_on"]) == {"kafka", "mongo"}
 

@@ -1,0 +1,1 @@
+"""Worked examples of downstream systems, run by tests."""
