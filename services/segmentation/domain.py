@@ -61,10 +61,11 @@ class SegmentationDomain:
         return state.next_at
 
     def view(self, state: CustomerState) -> Mapping[str, Any]:
-        """Lists as lists, because a store asks for members of them."""
-        view: dict[str, Any] = {"memberships": state.memberships()}
+        """Lists as lists: so the store gives them back, and what is made anew is compared with that."""
+        memberships = {n: list(v) if isinstance(v, tuple) else v for n, v in state.memberships().items()}
+        view: dict[str, Any] = {"memberships": memberships}
         if state.composites is not None and state.composites[0]:
-            view["composites"] = state.composites[0]
+            view["composites"] = list(state.composites[0])
         return view
 
     def because(self, state: CustomerState, at: Instant) -> dict[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Segmentation by examples: instants, reasons, orders, refunds, money, objection, limits."""
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -58,7 +59,16 @@ def test_a_new_customer_gets_its_first_memberships_from_nothing(domain: Segmenta
     assert event.memberships == FIRST
     assert event.rules_version == "1"
     assert domain.wake_at(drive.state) is None
-    assert domain.view(drive.state) == {"memberships": FIRST}
+    shown = domain.view(drive.state)
+    assert shown == {"memberships": {name: list(v) if isinstance(v, tuple) else v for name, v in FIRST.items()}}
+
+
+def test_a_view_is_what_the_store_gives_back(domain: SegmentationDomain) -> None:
+    """`verify` compares one that was stored with one that was made anew."""
+    _, drive = driven(domain, [bought("p", T0, "1000")], T0 + 130 * DAY)
+    shown = domain.view(drive.state)
+    assert shown["composites"] == ["win_back"]
+    assert json.loads(json.dumps(shown)) == shown
 
 
 def test_what_one_purchase_becomes_when_nothing_follows(domain: SegmentationDomain) -> None:
