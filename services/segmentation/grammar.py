@@ -32,8 +32,12 @@ def _share(text: Any) -> Any:
     return int(whole) * 1000 + int(fraction.ljust(3, "0"))
 
 
-Span = Annotated[int, BeforeValidator(_span, json_schema_input_type=str)]
-Share = Annotated[int, BeforeValidator(_share, json_schema_input_type=str), Field(gt=0, le=100_000)]
+SpanText = Annotated[
+    str, Field(pattern=r"^(?=\d)(\d+d)?(\d+h)?(\d+m)?(\d+(\.\d{1,3})?s)?$", description="a span: 365d, 12h, 1d12h")
+]
+ShareText = Annotated[str, Field(pattern=r"^\d+(\.\d{1,3})? *%$", description="a share: 30%")]
+Span = Annotated[int, BeforeValidator(_span, json_schema_input_type=SpanText)]
+Share = Annotated[int, Field(gt=0, le=100_000), BeforeValidator(_share, json_schema_input_type=ShareText)]
 
 
 class Strict(BaseModel):
@@ -44,7 +48,9 @@ class EntryRule(Strict):
     """Events of these kinds that fit `where` count with `points`; `value` is the field that is kept, `as` names its ranges."""
 
     on: Annotated[
-        tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str]), Field(min_length=1)
+        tuple[str, ...],
+        Field(min_length=1),
+        BeforeValidator(_listed, json_schema_input_type=str | Annotated[list[str], Field(min_length=1)]),
     ]
     where: dict[str, Scalar | list[Scalar]] = {}
     points: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -204,7 +210,9 @@ When = Annotated[
     ),
 ]
 Whens = Annotated[
-    tuple[When, ...], BeforeValidator(_listed, json_schema_input_type=When | list[When]), Field(min_length=1)
+    tuple[When, ...],
+    Field(min_length=1),
+    BeforeValidator(_listed, json_schema_input_type=When | Annotated[list[When], Field(min_length=1)]),
 ]
 """A list: all of them."""
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -24,11 +25,14 @@ _LIMITS: dict[str, Callable[[Any, Any], bool]] = {
     "maximum": lambda v, limit: not isinstance(v, int | float) or v <= limit,
     "minLength": lambda v, limit: not isinstance(v, str) or len(v) >= limit,
     "maxLength": lambda v, limit: not isinstance(v, str) or len(v) <= limit,
+    "minItems": lambda v, limit: not isinstance(v, list) or len(v) >= limit,
+    "minProperties": lambda v, limit: not isinstance(v, dict) or len(v) >= limit,
     "format": lambda v, limit: not isinstance(v, str) or _has_format(v, limit),
     "type": lambda v, limit: _TYPES[limit](v),
 }
-_NESTED = {"$ref", "anyOf", "allOf", "oneOf", "properties", "required", "items", "additionalProperties"}
-_NOTES = {"title", "description", "default"}
+_NESTED = {"$ref", "anyOf", "allOf", "oneOf", "properties", "patternProperties", "propertyNames", "required", "items",
+           "additionalProperties"}  # fmt: skip
+_NOTES = {"title", "description", "default", "examples", "$defs", "$schema"}
 
 
 def violations(schema: Schema, root: Schema, value: Any, path: str = "$") -> Iterator[str]:
@@ -72,9 +76,23 @@ def _of_object(keyword: str, schema: Schema, root: Schema, value: dict[str, Any]
     elif keyword == "properties":
         for name in declared.keys() & value.keys():
             yield from violations(declared[name], root, value[name], f"{path}.{name}")
-    elif keyword == "additionalProperties" and isinstance(schema[keyword], Mapping):
-        for name in value.keys() - declared.keys():
-            yield from violations(schema[keyword], root, value[name], f"{path}.*")
+    elif keyword == "propertyNames":
+        yield from (v for name in value for v in violations(schema[keyword], root, name, f"{path} (a name)"))
+    elif keyword == "patternProperties":
+        for pattern, below in schema[keyword].items():
+            for name in filter(partial(re.search, pattern), value):
+                yield from violations(below, root, value[name], f"{path}.*")
+    elif keyword == "additionalProperties":
+        yield from _additional(schema, root, value, path)
+
+
+def _additional(schema: Schema, root: Schema, value: dict[str, Any], path: str) -> Iterator[str]:
+    """What neither `properties` nor `patternProperties` speak of."""
+    patterns, below = schema.get("patternProperties", {}), schema["additionalProperties"]
+    for name in value.keys() - schema.get("properties", {}).keys():
+        if not any(re.search(pattern, name) for pattern in patterns):
+            yield from [f"{path}: additionalProperties"] if below is False else []
+            yield from violations(below, root, value[name], f"{path}.*") if isinstance(below, Mapping) else ()
 
 
 def resolve(reference: str, root: Schema) -> Any:
