@@ -8,7 +8,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from deploy.cache import MissingTool
-from deploy.commands import delegating, reading, repairing, rules, running, subscribing
+from deploy.commands import activation, delegating, reading, repairing, rules, running, subscribing
 from deploy.console import Failure, say
 from deploy.offsets import ProvisionError
 from deploy.processes import StartError
@@ -37,8 +37,8 @@ def build() -> typer.Typer:
     app.add_typer(reading.segments, name="segments")
     app.add_typer(repairing.dead, name="dead-letters")
     app.add_typer(repairing.parked, name="parked")
-    for name, asked in (("what-if", rules.what_if), ("calibrate", rules.calibrate)):
-        rules.rules.command(name, context_settings=whole)(asked)
+    for name, about_versions in activation.COMMANDS.items():
+        rules.rules.command(name)(about_versions)
     app.add_typer(rules.rules, name="rules")
     app.add_typer(subscribing.subscriptions, name="subscriptions")
     if importlib.util.find_spec("deploy.demo") is not None:

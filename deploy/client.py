@@ -43,9 +43,12 @@ class Client:
         try:
             response = httpx.request(method, url, headers=headers, timeout=_SECONDS, **parts)
         except httpx.HTTPError as error:
-            raise Failure(f"{service} does not answer at {url} ({type(error).__name__}): `guanxi status`") from None
+            raise Failure(
+                f"{service} does not answer at {url} ({type(error).__name__}): `guanxi status`", passing=True
+            ) from None
         if response.is_error:
-            raise Failure(f"{service} answered {response.status_code}: {_reason(response)}")
+            passing = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            raise Failure(f"{service} answered {response.status_code}: {_reason(response)}", passing=passing)
         return response
 
     def _key(self) -> str:

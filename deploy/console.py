@@ -16,7 +16,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print data as JSON.")]
 
 
 class Failure(Exception):
-    """Something could not be done; the message says what to do next."""
+    """Something could not be done; the message says what to do next. `passing`: it may go better soon, as it is."""
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 def say(text: str) -> None:

@@ -26,14 +26,37 @@ def delegate(service: str, arguments: list[str], *, serving: bool = True) -> Non
 
     `serving`: it needs the servers, so StartError where nothing runs, except to ask for help.
     """
-    environ = dict(os.environ)
-    if serving and "--help" not in arguments:
-        this = system()
-        environ |= this.environ(this.addresses())
-    process = subprocess.Popen([sys.executable, "-m", f"services.{service}", *arguments], env=environ)
+    process = _begun(service, arguments, serving)
     while True:
         try:
             code = process.wait()
         except KeyboardInterrupt:
             continue
         raise typer.Exit(code if code in (0, 1, 2) else 1)
+
+
+def carry_out(service: str, arguments: list[str], *, quiet: bool = False) -> int:
+    """One step of a longer command; its exit code. Raises KeyboardInterrupt once that process has tidied up.
+
+    `quiet`: what it prints is not passed on, what it says (the error stream) is.
+    """
+    process = _begun(service, arguments, serving=True, quiet=quiet)
+    interrupted = False
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+            continue
+        if interrupted:
+            raise KeyboardInterrupt
+        return code
+
+
+def _begun(service: str, arguments: list[str], serving: bool, *, quiet: bool = False) -> "subprocess.Popen[bytes]":
+    environ = dict(os.environ)
+    if serving and "--help" not in arguments:
+        this = system()
+        environ |= this.environ(this.addresses())
+    argv = [sys.executable, "-m", f"services.{service}", *arguments]
+    return subprocess.Popen(argv, env=environ, stdout=subprocess.DEVNULL if quiet else None)

@@ -2,11 +2,12 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from deploy.commands.delegating import delegate
+from deploy.client import Client
+from deploy.commands.delegating import PASS_ON, delegate
 from deploy.console import Failure, Json, show, system
 from services.segmentation.program import compile_rules
 from services.segmentation.revision import Difference, Written, differences, dimensions_of, touched
@@ -14,6 +15,9 @@ from services.segmentation.rules import Rules, RulesError, load_rates, load_rule
 from shared.settings import Settings
 
 rules = typer.Typer(help="What the segments mean: check, compare, try and activate rules.", no_args_is_help=True)
+
+WHOLE: dict[str, Any] = {**PASS_ON, "help_option_names": []}
+"""The command that carries it out knows the options, --help among them."""
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A rules file.")]
 Against = Annotated[
@@ -41,7 +45,8 @@ def check(file: File, as_json: Json = False) -> None:
 def diff(file: File, against: Against = None, as_json: Json = False) -> None:
     """What differs from the rules in force, part by part, and which dimensions that can touch."""
     try:
-        before, after = Written(checked(against or _in_force()).text), Written(checked(file).text)
+        before = Written(checked(against).text if against is not None else text_in_force(Client(system()))[1])
+        after = Written(checked(file).text)
     except RulesError as error:
         raise Failure(str(error)) from None
     found, names = differences(before, after), touched(before, after)
@@ -54,11 +59,13 @@ def diff(file: File, against: Against = None, as_json: Json = False) -> None:
     print(f"can touch: {', '.join(dimensions)}" if dimensions else "touches nobody's segments")
 
 
+@rules.command("what-if", context_settings=WHOLE)
 def what_if(context: typer.Context) -> None:
     """What a file would make of the whole log: who would move, when, why. --help lists the options."""
     delegate("segmentation", ["what-if", *context.args])
 
 
+@rules.command("calibrate", context_settings=WHOLE)
 def calibrate(context: typer.Context) -> None:
     """Propose thresholds from where the customers stand now, as a difference to a file. --help lists the options."""
     delegate("segmentation", ["calibrate", *context.args])
@@ -71,8 +78,10 @@ def checked(file: Path) -> Rules:
     return found
 
 
-def _in_force() -> Path:
-    return system().machine.services.config_dir / "segmentation.yaml"
+def text_in_force(client: Client) -> tuple[int, str]:
+    """The newest version that every partition is under, and its whole text."""
+    number = min(client.get("segmentation", "/v1/rules")["versions"].values())
+    return number, client.get("segmentation", f"/v1/rules/{number}")["rules"]
 
 
 def _told(one: Difference) -> str:

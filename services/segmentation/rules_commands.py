@@ -12,16 +12,19 @@ from typing import Annotated, Any
 
 import typer
 
+from services.segmentation.bootstrap import SERVICE
 from services.segmentation.calibration import Calibration, thresholds
 from services.segmentation.calibration_question import Measured, probing
 from services.segmentation.program import compile_rules
-from services.segmentation.rules import Rules, RulesError, load_rates, load_rules
+from services.segmentation.rules import Rules, RulesError, load_rates, load_rules, parse_rules
 from services.segmentation.sweep import Progress, Question, applied_so_far, processes_for, sweep
 from services.segmentation.what_if import Tally
 from services.segmentation.what_if_question import WhatIf
 from services.segmentation.what_if_report import Run, as_data, as_text, moved_lines
 from shared.clock import to_instant
 from shared.events.catalog import PARTITIONS
+from shared.processing.domain import FIRST_VERSION
+from shared.processing.maintenance import open_maintenance
 from shared.processing.ports import FatalError, TransientError
 from shared.settings import Settings, SettingsError
 
@@ -65,7 +68,9 @@ def what_if(
 
 
 def calibrate(
-    file: File,
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, help="A rules file; without it the rules in force.")
+    ] = None,
     dimension: Annotated[list[str] | None, typer.Option(help="Only this one; may be given several times.")] = None,
     top: Annotated[
         list[str] | None,
@@ -99,24 +104,25 @@ def calibrate(
 
 def _calibration(
     settings: Settings,
-    file: Path,
+    file: Path | None,
     dimension: list[str] | None,
     shares: list[float],
     partition: list[int] | None,
     processes: int | None,
 ) -> Calibration:
-    rates, rules = settings.config_dir / "exchange_rates.yaml", load_rules(file)
+    rates = settings.config_dir / "exchange_rates.yaml"
+    rules, called = (load_rules(file), str(file)) if file else asyncio.run(_in_force(settings))
     compile_rules(rules, load_rates(rates))
     judged = [one for one in thresholds(rules.text) if dimension is None or one.dimension in dimension]
     if not judged:
-        raise RulesError(f"{file}: no case here compares a count or an amount with a number; nothing to calibrate")
+        raise RulesError(f"{called}: no case here compares a count or an amount with a number; nothing to calibrate")
     metrics = tuple(dict.fromkeys(one.metric for one in judged))
     question = Measured(probing(rules.text, metrics), metrics, rates)
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for part in _swept(question, settings, partition, processes or processes_for(PARTITIONS)):
         for metric, more in part.items():
             values[metric] += more
-    return Calibration.of(str(file), rules.text, judged, values, shares)
+    return Calibration.of(called, rules.text, judged, values, shares)
 
 
 def _share(text: str) -> float:
@@ -149,7 +155,8 @@ def _what_if(
     processes: int | None,
 ) -> tuple[Tally, Run]:
     rates = settings.config_dir / "exchange_rates.yaml"
-    candidate, in_force = load_rules(file), load_rules(against or settings.config_dir / "segmentation.yaml")
+    candidate = load_rules(file)
+    in_force, called = (load_rules(against), str(against)) if against else asyncio.run(_in_force(settings))
     for rules in (candidate, in_force):
         compile_rules(rules, load_rates(rates))
     begin = 0 if since is None else to_instant(since.replace(tzinfo=UTC))
@@ -159,7 +166,7 @@ def _what_if(
     tally = Tally()
     for part in _swept(question, settings, partition, count) if question.dimensions else ():
         tally.merge(part)
-    run = Run(str(file), _called(in_force, against), flapping, count, time.monotonic() - began)
+    run = Run(str(file), called, flapping, count, time.monotonic() - began)
     return tally, run
 
 
@@ -178,5 +185,14 @@ def _tell(progress: Progress) -> None:
     sys.stderr.flush()
 
 
-def _called(in_force: Rules, against: Path | None) -> str:
-    return str(against) if against is not None else f"the rules in force (version {in_force.version})"
+async def _in_force(settings: Settings) -> tuple[Rules, str]:
+    """The newest version that holds everywhere, and what it is called; before anything ever ran, the configured file."""
+    async with open_maintenance(SERVICE, settings) as maintenance:
+        versions = await maintenance.versions.all()
+    everywhere = [version for version in versions if version.number == FIRST_VERSION or len(version.done) == PARTITIONS]
+    if not everywhere:
+        file = settings.config_dir / "segmentation.yaml"
+        return load_rules(file), str(file)
+    newest = max(everywhere, key=lambda version: version.number)
+    called = f"version {newest.number}, the rules in force"
+    return parse_rules(newest.rules, called), called

@@ -125,10 +125,10 @@ class Copy:
         names = {name: value for name, value in self.environ.items() if name.startswith("GUANXI_")}
         return provision(Settings.from_environment(names, Path("/nonexistent")), repair=repair)
 
-    def start(self) -> None:
+    def start(self, services: Sequence[str] = SERVICES) -> None:
         Installation(self.machine).prepare()
         self.provision()
-        for service in SERVICES:
+        for service in services:
             self.add(service)
         self._tending = threading.Thread(target=self._tend, daemon=True)
         self._tending.start()
