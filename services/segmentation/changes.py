@@ -99,9 +99,11 @@ class Changes:
             wanted["sequence"] = {"$lt": before}
         return list(map(_read, await self._collection.find(wanted, order=[("sequence", -1)], limit=limit)))
 
-    async def between(self, partition: int, after: int, until: int) -> list[Recorded]:
-        """Those at offsets beyond `after` up to `until`, in order."""
-        wanted = {"partition": partition, "offset": {"$gt": after, "$lte": until}}
+    async def between(self, partition: int, after: int, until: int, dimension: str | None = None) -> list[Recorded]:
+        """Those at offsets beyond `after` up to `until`, in order; of one dimension: with every erasure."""
+        wanted: Row = {"partition": partition, "offset": {"$gt": after, "$lte": until}}
+        if dimension is not None:
+            wanted["$or"] = [{"dimensions": dimension}, {"forgotten": True}]
         return list(map(_read, await self._collection.find(wanted, order=[("offset", 1)])))
 
     async def forget(self, said: Said) -> None:
