@@ -4,23 +4,28 @@ import asyncio
 import random
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from fastapi import APIRouter
 
 from services.segmentation import api
+from services.segmentation.as_of import AsOf
 from services.segmentation.changes import CHANGES, CHANGES_INDEXES, Changes
 from services.segmentation.chronicle import Chronicle
+from services.segmentation.feed import Feed
+from services.segmentation.followed import Followed
 from services.segmentation.ledgers import FLOWS, FLOWS_INDEXES, SIZES, Ledgers
 from services.segmentation.processor import build_domain
+from services.segmentation.reads import Reads
 from services.segmentation.remaking import WANTED, Remaking
 from services.segmentation.rules_in_force import RulesInForce
 from services.segmentation.snapshot import Numbers, Snapshot
-from services.segmentation.store import INDEXES, SegmentationQueries
+from services.segmentation.store import SegmentationQueries, indexes_of
 from services.segmentation.trail import TRAIL, TRAIL_INDEXES, Trail
 from shared.clock import wall_clock
 from shared.events.catalog import CHRONICLE
 from shared.processing.follower import Follower
-from shared.processing.mongo import Collection
+from shared.processing.mongo import Collection, Index
 from shared.processing.ports import LogWriter
 from shared.processing.retry import Retry
 from shared.processing.service import Premises, Service
@@ -28,8 +33,17 @@ from shared.processing.service import Premises, Service
 
 def build_router(premises: Premises) -> APIRouter:
     domain = build_domain(premises.settings.config_dir)
+    changes, trail = Changes(premises.collection(CHANGES)), Trail(premises.collection(TRAIL))
+    ledgers = Ledgers(premises.collection(SIZES), premises.collection(FLOWS))
+    followed = Followed(ledgers, premises.kafka.lag().ends, premises.freshness, wall_clock)
+    queries, as_of = SegmentationQueries(premises.documents), AsOf(trail, premises.kafka.scanner())
+    feed = Feed(changes, followed.offsets)
     in_force = RulesInForce(domain, premises.versions)
-    return api.build_router(SegmentationQueries(premises.documents), premises.freshness, domain, in_force)
+    return api.build_router(Reads(in_force, queries, premises.freshness, followed, changes, ledgers, as_of, feed))
+
+
+def indexes(config_dir: Path) -> tuple[Index, ...]:
+    return indexes_of(dimension.name for dimension, _ in build_domain(config_dir).program.dimensions)
 
 
 def build_chronicle(collection: Callable[[str], Collection], writer: LogWriter, numbers: Numbers) -> Chronicle:
@@ -51,4 +65,4 @@ async def follow(premises: Premises) -> None:
 
 COLLECTIONS = {CHANGES: CHANGES_INDEXES, SIZES: (), FLOWS: FLOWS_INDEXES, TRAIL: TRAIL_INDEXES, WANTED: ()}
 
-SERVICE = Service("segmentation", build_domain, lambda _config: INDEXES, build_router, COLLECTIONS, follow)
+SERVICE = Service("segmentation", build_domain, indexes, build_router, COLLECTIONS, follow)

@@ -11,10 +11,7 @@ from shared.web.problems import Problem
 Answer = dict[str, Any]
 
 
-def build_router(in_force: RulesInForce) -> APIRouter:
-    """To be included where the prefix and the scope stand."""
-    router = APIRouter()
-
+def add_routes(router: APIRouter, in_force: RulesInForce) -> None:
     @router.get("/rules")
     async def rules() -> Answer:
         """`versions`: the number that each partition is under."""
@@ -29,8 +26,6 @@ def build_router(in_force: RulesInForce) -> APIRouter:
                 return {"number": number, "digest": found.digest, "rules": found.rules}
         raise Problem(404, "Unknown version", "GET /v1/rules names the versions that hold.")
 
-    return router
-
 
 def described(program: Program) -> Answer:
     """The rules in force as sentences, with the digest of the file they were read from."""
@@ -43,5 +38,6 @@ def described(program: Program) -> Answer:
         }
         for dimension, reasons in program.dimensions
     }
+    composites = {composite.name: {"note": written.composites[composite.name].note} for composite in program.composites}
     file = written.model_dump(mode="json", include={"version", "base_currency", "limits"})
-    return {**file, "digest": written.digest, "dimensions": dimensions}
+    return {**file, "digest": written.digest, "dimensions": dimensions, "composites": composites}

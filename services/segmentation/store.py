@@ -1,15 +1,15 @@
-"""What is asked of segmentation's documents: one customer, how many are where, and who they are."""
+"""What is asked of segmentation's documents: one customer, and who is in a segment."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
+from services.segmentation.moves import COMPOSITES
 from services.segmentation.state import CustomerState
+from shared.clock import Instant
 from shared.processing.document import Document
 from shared.processing.mongo import Index
 
-STANDARD = ("purchase_frequency", "spend_level", "value", "lifecycle", "status")
-"""Dimensions with an index of their own; members of any other are found by reading more."""
-
-INDEXES = tuple(Index(((f"view.memberships.{dimension}", 1), ("_id", 1))) for dimension in STANDARD)
+COMPOSITES_FIELD = f"view.{COMPOSITES}"
 
 WIDTH = 2**32
 FIRST_STRIDE = WIDTH // 256
@@ -20,16 +20,26 @@ class Documents(Protocol):
 
     async def find(self, wanted: dict[str, Any], after: str | None, limit: int) -> list[Document]: ...
 
-    async def count(self, wanted: dict[str, Any]) -> int: ...
-
 
 class Customer(NamedTuple):
-    """`at`: the customer's logical time, up to which `state` is true. `version`: that of the rules which made it."""
+    """A document that holds a state, which is true up to the customer's logical time."""
 
     state: CustomerState
-    partition: int
-    at: int
-    version: int
+    document: Document
+
+    @property
+    def partition(self) -> int:
+        return self.document.partition
+
+    @property
+    def at(self) -> Instant:
+        return self.document.at
+
+
+def indexes_of(dimensions: Iterable[str]) -> tuple[Index, ...]:
+    """One per dimension and one for composites: members are found and paged by them. Several values are several entries."""
+    fields = [f"view.memberships.{dimension}" for dimension in dimensions] + [COMPOSITES_FIELD]
+    return tuple(Index(((field, 1), ("_id", 1))) for field in fields)
 
 
 class SegmentationQueries:
@@ -39,9 +49,6 @@ class SegmentationQueries:
     async def customer(self, customer_id: str) -> Customer | None:
         document = await self._documents.one(customer_id)
         return None if document is None else _customer(document)
-
-    async def sizes(self, dimension: str, values: tuple[str, ...]) -> dict[str, int]:
-        return {value: await self._documents.count(_in(dimension, value)) for value in values}
 
     async def members(self, dimension: str, value: str, after: str | None, limit: int) -> list[Customer]:
         """By id, beyond `after`. Ids are spread evenly, so strides of the id space keep each question narrow."""
@@ -60,7 +67,7 @@ class SegmentationQueries:
 
 
 def _in(dimension: str, value: str) -> dict[str, Any]:
-    return {f"view.memberships.{dimension}": value}
+    return {COMPOSITES_FIELD if dimension == COMPOSITES else f"view.memberships.{dimension}": value}
 
 
 def _beyond(low: str, stride: int) -> str | None:
@@ -73,5 +80,4 @@ def _customer(document: Document) -> Customer | None:
     """None: erased, or not yet evaluated."""
     if document.state is None:
         return None
-    state = CustomerState.model_validate_json(document.state)
-    return Customer(state, document.partition, document.at, document.version)
+    return Customer(CustomerState.model_validate_json(document.state), document)

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from services.segmentation.api import build_router
 from services.segmentation.domain import SegmentationDomain
+from services.segmentation.reads import Reads
 from services.segmentation.rules_in_force import RulesInForce
 from services.segmentation.store import SegmentationQueries
 from services.segmentation.versions import VersionedSegmentation
@@ -22,42 +23,12 @@ from shared.processing.versions import Prepared
 from shared.web.app import Readiness, build_app
 from shared.web.freshness import Freshness, PartitionProgress
 from shared.web.keys import KeyRing
+from tests.support.listed_documents import ListedDocuments
 from tests.support.segmentation_drive import Drive, standard_domain
 from tests.support.segmentation_oracle import Fact
 
 T0 = from_rfc3339("2025-03-01T12:00:00Z")
 NOBODY = "ffffffff-0000-4000-8000-000000000000"
-
-
-class ListedDocuments:
-    """Documents in a list, asked as the store's are: equal fields by dotted path, `_id` beyond and up to."""
-
-    def __init__(self) -> None:
-        self.listed: list[Document] = []
-
-    async def one(self, customer_id: str) -> Document | None:
-        return next((document for document in self.listed if document.id == customer_id), None)
-
-    async def find(self, wanted: dict[str, Any], after: str | None, limit: int) -> list[Document]:
-        found = [d for d in self.listed if _matches(d, wanted) and (after is None or d.id > after)]
-        return sorted(found, key=lambda document: document.id)[:limit]
-
-    async def count(self, wanted: dict[str, Any]) -> int:
-        return len(await self.find(wanted, None, len(self.listed)))
-
-
-def _matches(document: Document, wanted: dict[str, Any]) -> bool:
-    for path, value in wanted.items():
-        if path == "_id":
-            if document.id > value["$lte"]:
-                return False
-            continue
-        found: Any = document.to_fields()
-        for part in path.split("."):
-            found = found.get(part, {})
-        if found != value:
-            return False
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +79,12 @@ async def client(
 
     ring = KeyRing(tmp_path / "keys.json")
     key, _ = ring.create("test", ["read"])
-    router = build_router(SegmentationQueries(documents), Freshness(progress), domain, RulesInForce(domain, versions))
+    chronicle: Any = None
+    queries, freshness = SegmentationQueries(documents), Freshness(progress)
+    reads = Reads(
+        RulesInForce(domain, versions), queries, freshness, chronicle, chronicle, chronicle, chronicle, chronicle
+    )
+    router = build_router(reads)
     app = build_app("test", "segmentation", ring, lambda: Readiness(True, ""), [router], CollectorRegistry())
     async with AsyncClient(
         transport=ASGITransport(app), base_url="http://test", headers={"Authorization": f"Bearer {key}"}
@@ -131,21 +107,13 @@ async def test_a_customers_segments_with_since_why_and_when_next(
     assert answer["behind_seconds"] == 0.5
 
 
-async def test_the_newest_changes_come_first(
-    client: AsyncClient, domain: SegmentationDomain, documents: ListedDocuments
-) -> None:
-    facts = [Fact("other", "r", T0, T0), Fact("purchase", "p", T0 + DAY, T0 + DAY, amount="1")]
-    documents.listed = [document_of(domain, documents.listed[0].id, facts)]
-    changes = (await client.get(f"/v1/customers/{documents.listed[0].id}/segments/history")).json()["changes"]
-    assert [change["at"] for change in changes] == [to_rfc3339(T0 + DAY), to_rfc3339(T0)]
-    assert {"dimension": "status", "from": "potential", "to": "new"} in changes[0]["changes"]
-    assert {"dimension": "status", "from": None, "to": "potential"} in changes[1]["changes"]
-
-
-async def test_sizes_of_every_segment(client: AsyncClient) -> None:
-    dimensions = (await client.get("/v1/segments")).json()["dimensions"]
-    assert dimensions["purchase_frequency"] == {"high": 1, "medium": 0, "low": 19, "none": 0}
-    assert sum(dimensions["lifecycle"].values()) == 20
+async def test_when_each_dimension_changes_next_and_to_what(client: AsyncClient, documents: ListedDocuments) -> None:
+    answer = (await client.get(f"/v1/customers/{documents.listed[0].id}/segments")).json()
+    memberships = answer["memberships"]
+    assert memberships["status"]["next"] == {"at": to_rfc3339(T0 + 30 * DAY), "to": "active"}
+    assert memberships["purchase_frequency"]["next"] == {"at": to_rfc3339(T0 + 365 * DAY), "to": "none"}
+    assert set(memberships["status"]["note"]) == {"en", "zh"}
+    assert answer["folded"] == 0
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 19, 20, 1000])
@@ -160,6 +128,21 @@ async def test_members_page_by_page_each_once(client: AsyncClient, documents: Li
         if after is None:
             break
     assert seen == [document.id for number, document in enumerate(documents.listed) if number != 9]
+
+
+async def test_members_of_a_list_value_and_of_a_composite(
+    client: AsyncClient, domain: SegmentationDomain, documents: ListedDocuments
+) -> None:
+    stated = {"facets": {"interests": ["tea", "go"], "region": "east/north"}}
+    keen = [Fact("purchase", f"k{n}", T0 + n * 20 * DAY, T0 + n * 20 * DAY, amount="900") for n in range(12)]
+    facts = [Fact("registered", "r", T0, T0, said=stated), *keen]
+    vip = document_of(domain, NOBODY, facts)
+    documents.listed.append(vip)
+    for path in ("interests/go", "interests/tea", "region/east/north", "composites/vip"):
+        page = (await client.get(f"/v1/segments/{path}")).json()
+        assert [member["customer_id"] for member in page["members"]][-1] == NOBODY, path
+        assert all(member["since"] for member in page["members"])
+    assert (await client.get("/v1/segments/interests/chess")).json()["members"] == []
 
 
 async def test_the_rules_in_force(client: AsyncClient) -> None:
@@ -206,6 +189,7 @@ async def test_a_change_of_rules_is_shown_while_it_is_under_way(
         ("/v1/customers/me/segments", 422),
         ("/v1/segments/purchase_frequency/huge", 404),
         ("/v1/segments/colour/red", 404),
+        ("/v1/segments/composites/nobody", 404),
         ("/v1/segments/value/low?after=x", 422),
     ],
 )
