@@ -78,7 +78,8 @@ class Verification:
 
 
 def fingerprint(document: Document) -> tuple[Any, ...]:
-    """What must be equal: all that decisions depend on. Left out: `rev`, the outbox and its mark, which belong to delivery."""
+    """What must be equal: all that decisions depend on. Left out: `rev`, the outbox and its mark, which belong to delivery.
+    The view is compared as a store gives it back, which knows lists only."""
     parked = [(w.topic, w.offset, w.partition_time) for w in document.parked.waiting] if document.parked else None
     state = json.loads(document.state) if document.state else None
     return (
@@ -89,6 +90,6 @@ def fingerprint(document: Document) -> tuple[Any, ...]:
         document.applied,
         parked,
         state,
-        document.view,
+        json.loads(json.dumps(document.view)),
         document.version,
     )

@@ -12,6 +12,7 @@ from shared.processing.memory_store import MemoryStore
 from shared.processing.ports import FatalError
 from shared.processing.rebuild import Rebuild
 from shared.processing.records import TopicPartition
+from shared.processing.verify import fingerprint
 from tests.support.example_domains import FIRST, Counts, activated
 from tests.support.happenings import START, activation, customer, happened, purchase, tick
 from tests.support.small_world import SmallWorld
@@ -142,6 +143,13 @@ async def test_a_batch_left_in_the_middle_is_refused() -> None:
 
     with pytest.raises(FatalError, match="left in the middle"):
         await rebuilt(world, Counts(mended=True))
+
+
+def test_a_view_is_compared_as_the_store_gives_it_back() -> None:
+    """A domain may well keep tuples there."""
+    made, stored = Document("a", view={"needs": ("tea", "tins")}), Document("a", view={"needs": ["tea", "tins"]})
+    assert fingerprint(made) == fingerprint(stored)
+    assert fingerprint(made) != fingerprint(Document("a", view={"needs": ["tea"]}))
 
 
 async def test_a_lost_database_learns_its_versions_from_the_log() -> None:
