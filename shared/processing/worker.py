@@ -18,6 +18,7 @@ from shared.processing.owned import Owned
 from shared.processing.ownership import Ownership
 from shared.processing.parking import waiting_records
 from shared.processing.partition_time import PartitionTime
+from shared.processing.portion import Portion
 from shared.processing.ports import LogReader, LogScanner, LogWriter, Store, TransientError
 from shared.processing.records import Fetched, Record, TopicPartition
 from shared.processing.retry import Retry
@@ -29,9 +30,13 @@ IDLE_WAIT = 0.2
 """Seconds that a fetch may wait when nothing is due: how late at most an idle worker sees a stop or a pause."""
 LONG_BATCH = 500
 """Milliseconds. Longer batches are made smaller: while one is decided, no heartbeat reaches the group."""
-FEWEST = 50
+LONG_TURN = 150
+"""Milliseconds that a turn of mostly timers may take, writing and publishing included. When many are due at once, whoever
+brings something new waits for the turn under way and for one more; each turn costs some milliseconds whatever it does."""
+FIRST_TIMERS = 200
 BULK = 200
-"""Records of one fetch that show that many more are waiting: then whatever else this process does steps aside."""
+"""Records of one fetch that show that many more are waiting: then whatever else this process does steps aside, as it does
+while timers are due that were not yet fired."""
 HELD_LIMIT = 100_000
 """Records that may wait in the merges before fetching pauses."""
 
@@ -77,7 +82,8 @@ class Worker:
         self._budget = FailureBudget()
         self._announcer = Announcer(domain.service, options.output, options.latest)
         self._asker = TickAsker(domain.service, ports.clock)
-        self._limit = options.batch_size
+        self._portion = Portion(options.batch_size, options.batch_size, LONG_BATCH)
+        self._timers = Portion(FIRST_TIMERS, options.batch_size, LONG_TURN)
         self._stopping = False
         self.paused = False
         self.busy = False
@@ -125,7 +131,7 @@ class Worker:
     async def step(self) -> bool:
         """One turn. False when there was nothing to do."""
         fetched = await self._fetch()
-        self.busy = len(fetched.records) >= BULK
+        self.busy = len(fetched.records) >= BULK or any(one.overdue() is not None for one in self.owned.values())
         async with self.ownership.lock:
             await self.ownership.take_over()
             self.ownership.accept(fetched)
@@ -141,7 +147,7 @@ class Worker:
 
     async def _fetch(self) -> Fetched:
         held = sum(owned.merge.waiting() for owned in self.owned.values())
-        limit = self._limit if held < HELD_LIMIT else 1
+        limit = self._portion.size if held < HELD_LIMIT else 1
         return await self._ports.retry("reading from Kafka", lambda: self._ports.reader.fetch(limit, self._wait()))
 
     def _wait(self) -> float:
@@ -171,23 +177,19 @@ class Worker:
         if not arrivals and all(one.overdue() is None for one in owned) and not self._announcer.has_more_to_say(owned):
             return False
         started = self._ports.clock()
-        await self._apply(arrivals)
-        self._ports.metrics.batch_seconds.observe((self._ports.clock() - started) / SECOND)
+        timers = await self._apply(arrivals)
+        took = self._ports.clock() - started
+        if timers > len(arrivals):
+            self._timers.fit(took)
+        self._ports.metrics.batch_seconds.observe(took / SECOND)
         return True
-
-    def _fit(self, took: int) -> None:
-        """`took`: milliseconds of deciding alone; waiting for the store or for Kafka lets heartbeats pass."""
-        if took > LONG_BATCH:
-            self._limit = max(self._limit // 2, FEWEST)
-        elif took < LONG_BATCH // 2:
-            self._limit = min(self._limit + self._limit // 4 + 1, self._options.batch_size)
 
     def _collect(self) -> list[Arrival]:
         arrivals: list[Arrival] = []
         patience = round(self._options.patience * SECOND)
         for owned in self.owned.values():
             owned.watch_neighbours(self._ports.clock(), patience, partial(self._quiet, owned.partition))
-            arrivals += owned.collect(self._limit - len(arrivals))
+            arrivals += owned.collect(self._portion.size - len(arrivals))
             self._ports.metrics.count("impatient", owned.impatient)
             owned.impatient = 0
         return arrivals
@@ -196,8 +198,11 @@ class Worker:
         """Whether the input was read to its end: only then can its silence mean anything."""
         return self._ports.reader.read_to_end(TopicPartition(topic, number))
 
-    async def _apply(self, arrivals: list[Arrival]) -> None:
-        """Redone from the store's truth until the write is acknowledged; nothing of a failed attempt is kept."""
+    async def _apply(self, arrivals: list[Arrival]) -> int:
+        """Redone from the store's truth until the write is acknowledged; nothing of a failed attempt is kept.
+
+        The number of customers whose timers were due.
+        """
         fired: dict[str, None] = {}
         for _ in self._ports.retry.attempts("saving customers"):
             times = {number: owned.time.copy() for number, owned in self.owned.items()}
@@ -216,6 +221,7 @@ class Worker:
         await self.ownership.commit(applied)
         await self.ownership.confirm(outcome.confirmed)
         self._count(outcome, arrivals, len(fired))
+        return len(fired)
 
     async def _attempt(
         self, arrivals: list[Arrival], times: dict[int, PartitionTime], fired: dict[str, None], budget: FailureBudget
@@ -228,15 +234,16 @@ class Worker:
         started = self._ports.clock()
         batch.apply(arrivals, times, waiting)
         took = self._ports.clock() - started
-        fired |= dict.fromkeys(await self._due(times))
+        fired |= dict.fromkeys(await self._due(times, max(self._timers.size, len(arrivals))))
         loaded |= await self._load(customer_id for customer_id in fired if customer_id not in loaded)
         started = self._ports.clock()
         batch.fire(fired, times)
         outcome = batch.outcome()
-        self._fit(took + self._ports.clock() - started)
+        # Of deciding alone: waiting for the store or for Kafka lets heartbeats pass.
+        self._portion.fit(took + self._ports.clock() - started)
         return outcome, loaded
 
-    async def _due(self, times: Mapping[int, PartitionTime]) -> list[str]:
+    async def _due(self, times: Mapping[int, PartitionTime], most: int) -> list[str]:
         found: list[str] = []
         for number, owned in self.owned.items():
             time = times[number]
@@ -244,7 +251,7 @@ class Worker:
                 await self._ports.retry("reading timers", partial(owned.look_again, self._ports.store))
             if time.now > owned.timers.horizon:
                 await self._ports.retry("reading timers", partial(owned.look_ahead, self._ports.store, time.now))
-            found += owned.timers_due(time, self._limit - len(found))
+            found += owned.timers_due(time, most - len(found))
         return found
 
     async def _read_one(self, source: TopicPartition, offset: int) -> list[Record]:

@@ -1,4 +1,4 @@
-"""All benchmarks: `make bench`. Prints one table of figures and bounds, and keeps them as JSON.
+"""All benchmarks: `make bench`; some alone: `python -m tests.bench NAME …`. Prints one table of figures and bounds, and keeps them as JSON.
 
 Each figure is the median of its runs; rivals run beside ours on the same Kafka and store, and ratios are taken run by run.
 """
@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import (
+    bench_campaign,
     bench_decode,
+    bench_dimensions,
+    bench_growth,
     bench_intake,
     bench_latency,
     bench_rebuild,
@@ -26,7 +29,7 @@ from tests.bench import (
     bench_timers,
     bench_what_if,
 )
-from tests.bench.figures import Effort, Figure, ratios, table
+from tests.bench.figures import Effort, Figure, table
 
 QUICK = Effort(runs=1, share=0.01)
 Measure = Callable[[Effort], Awaitable[list[Figure]]]
@@ -38,18 +41,6 @@ async def decode(effort: Effort) -> list[Figure]:
     return [Figure("decode ÷ model_validate_json", runs, "×", bench_decode.LIMIT, at_least=False)]
 
 
-async def segmentation(effort: Effort) -> list[Figure]:
-    found = await bench_segmentation.measure(effort.runs, effort.of(bench_segmentation.COPIES))
-    ours = found["guanxi"]
-    return [
-        *(Figure(f"segmentation, {name}", tuple(rates), "events/s") for name, rates in found.items()),
-        Figure("guanxi ÷ naive", ratios(ours, found["naive"]), "×", 40),
-        Figure("guanxi ÷ quix-streams", ratios(ours, found["quix-streams"]), "×", 1),
-        Figure("two workers ÷ one", ratios(found["guanxi, two workers"], ours), "×", 1.3),
-        Figure("guanxi ÷ decode only", ratios(ours, found["decode only"]), "×"),
-    ]
-
-
 ALL: dict[str, Measure] = {
     "decode": decode,
     "intake": bench_intake.measure,
@@ -57,7 +48,10 @@ ALL: dict[str, Measure] = {
     "takeover": bench_takeover.measure,
     "timers": bench_timers.measure,
     "rebuild": bench_rebuild.measure,
-    "segmentation": segmentation,
+    "segmentation": bench_segmentation.measure,
+    "dimensions": bench_dimensions.measure,
+    "campaign": bench_campaign.measure,
+    "growth": bench_growth.measure,
     "what-if": bench_what_if.measure,
 }
 
@@ -106,10 +100,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="one small run of each: shows that they work, measures nothing"
     )
-    parser.add_argument("--only", nargs="+", choices=list(ALL), default=list(ALL))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)}; without any, all")
     parser.add_argument("--json", type=Path, default=Path(os.environ.get("GUANXI_DATA_DIR", ".guanxi")) / "bench.json")
     options = parser.parse_args(arguments)
-    return run(options.only, QUICK if options.quick else Effort(options.runs), options.json)
+    if unknown := set(options.names) - ALL.keys():
+        parser.error(f"no benchmark is named {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+    return run(options.names or list(ALL), QUICK if options.quick else Effort(options.runs), options.json)
 
 
 if __name__ == "__main__":

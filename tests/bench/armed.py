@@ -1,9 +1,7 @@
 """What armed timers cost a worker that has nothing else to do: its processor time beside that of one without any."""
 
 import asyncio
-import os
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
@@ -13,6 +11,7 @@ from shared.events.catalog import CUSTOMERS, PARTITIONS, group_of
 from shared.processing.mongo import database_of
 from shared.processing.partitioner import partition_of
 from tests.bench.figures import Effort
+from tests.bench.pace import processor_seconds
 from tests.bench.running import customer_id, prepare, purchase, service
 from tests.bench.stage import Stage, stage
 
@@ -40,14 +39,9 @@ async def watched(on: Stage, effort: Effort) -> float:
     async with service(on, "intake"), service(on, "segmentation") as worker:
         await on.wait_committed(group_of("segmentation"), CUSTOMERS.name, 1, 30)
         await asyncio.sleep(SETTLE)
-        before = processor_seconds(worker.pid)
+        before = processor_seconds([worker.pid])
         await asyncio.sleep(max(2.0, WATCHED * effort.share))
-        return processor_seconds(worker.pid) - before
-
-
-def processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds([worker.pid]) - before
 
 
 def arm(on: Stage, count: int) -> None:

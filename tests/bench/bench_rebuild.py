@@ -10,7 +10,7 @@ from shared.clock import DAY, wall_clock
 from shared.events.catalog import CUSTOMERS, group_of
 from shared.processing.maintenance import open_maintenance
 from shared.processing.records import Message
-from tests.bench.bench_segmentation import ours
+from tests.bench.bench_segmentation import STANDARD, ours
 from tests.bench.figures import Effort, Figure, ratios, table
 from tests.bench.running import customer_id, prepare, purchase, service, settings
 from tests.bench.stage import Stage, sample, stage
@@ -39,7 +39,7 @@ async def speeds(effort: Effort) -> tuple[list[float], list[float]]:
         await prepare(on)
         await on.append(messages)
         for _ in range(effort.runs):
-            live.append(await ours(on, len(messages), 1))
+            live.append((await ours(on, len(messages), rules=STANDARD)).rate)
             await asyncio.sleep(6)  # until nobody owns a partition any more
             again.append(await rebuilt(on))
             print(f"live {live[-1]:,.0f}/s, rebuild {again[-1]:,.0f}/s", flush=True)

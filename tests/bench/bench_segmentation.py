@@ -1,12 +1,8 @@
-"""Segmentation beside a naive service, quix-streams and a loop that only decodes: the same log, Kafka and domain.
+"""Segmentation beside a naive service, quix-streams and a loop that only decodes: the same log, Kafka, domain and rules.
 
-`python -m tests.bench.bench_segmentation [--runs 3] [--copies 10] [--json FILE]` prints medians and ratios.
+The rules are the five dimensions with which the first figures were taken (`five.yaml`), so that figures stay comparable.
 """
 
-import argparse
-import asyncio
-import json
-import statistics
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +11,9 @@ from shared.events.catalog import CHRONICLE, CUSTOMERS, group_of
 from shared.processing.mongo import database_of
 from shared.processing.records import Message
 from tests.bench import naive, raw
-from tests.bench.stage import ROOT, Stage, all_topics, process, rate, sample, stage
+from tests.bench.figures import Effort, Figure, ratios
+from tests.bench.pace import Pace, pace
+from tests.bench.stage import ROOT, Stage, all_topics, process, sample, stage, with_rules
 
 NAIVE_PREFIX = 5_000
 COPIES = 10
@@ -23,36 +21,53 @@ QUIX_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 QUIX_GROUP = "bench.quix"
 QUIX_OUTPUT = "bench.quix.v1"
 SEGMENTATION = group_of("segmentation")
+STANDARD = ROOT / "deploy" / "config" / "segmentation.yaml"
+FIVE = Path(__file__).parent / "five.yaml"
+PATIENCE = 1_200
+"""Seconds for one run, also on a machine that others use."""
 
 
-async def ours(on: Stage, total: int, workers: int, **more: str) -> float:
+async def ours(on: Stage, total: int, workers: int = 1, rules: Path = FIVE) -> Pace:
     """One run from offset 0 into a fresh database."""
     await on.commit_zero(SEGMENTATION, [CUSTOMERS.name])
     await on.commit_zero(CHRONICLE.group, CHRONICLE.inputs)
     on.drop(database_of("segmentation"))
+    environment = on.environment(GUANXI_SEGMENTATION_PORT="0", GUANXI_CONFIG_DIR=with_rules(on, rules))
+    argv = ["-m", "services.segmentation", "run"]
     with ExitStack() as stack:
-        for _ in range(workers):
-            environment = on.environment(GUANXI_SEGMENTATION_PORT="0", **more)
-            stack.enter_context(process(["-m", "services.segmentation", "run"], environment))
-        return rate(await on.wait_committed(SEGMENTATION, CUSTOMERS.name, total, 300), total)
+        pids = [stack.enter_context(process(argv, environment)).pid for _ in range(workers)]
+        return pace(await on.wait_committed(SEGMENTATION, CUSTOMERS.name, total, PATIENCE, pids))
 
 
 async def other(
     on: Stage, module: str, group: str, total: int, output: str | None, run: int, python: str = sys.executable
-) -> float:
+) -> Pace:
     await on.commit_zero(group, [CUSTOMERS.name])
     if output is not None:
         await on.create([output])
-    environment = on.environment(
-        GUANXI_CONFIG_DIR=str(ROOT / "deploy" / "config"), BENCH_STATE_DIR=str(on.room / f"quix{run}")
-    )
-    with process(["-m", module], environment, python):
-        return rate(await on.wait_committed(group, CUSTOMERS.name, total, 600), total)
+    environment = on.environment(GUANXI_CONFIG_DIR=with_rules(on, FIVE), BENCH_STATE_DIR=str(on.room / f"quix{run}"))
+    with process(["-m", module], environment, python) as started:
+        return pace(await on.wait_committed(group, CUSTOMERS.name, total, PATIENCE, [started.pid]))
 
 
-async def measure(runs: int, copies: int) -> dict[str, list[float]]:
+async def measure(effort: Effort) -> list[Figure]:
+    found = await paces(effort.runs, effort.of(COPIES))
+    rates = {name: [one.rate for one in some] for name, some in found.items()}
+    costs = {name: [one.processor for one in some] for name, some in found.items()}
+    mine = "guanxi"
+    return [
+        *(Figure(f"segmentation, {name}", tuple(some), "events/s") for name, some in rates.items()),
+        *(Figure(f"segmentation, {name}: processor", tuple(some), "µs/event") for name, some in costs.items()),
+        Figure("guanxi ÷ naive", ratios(rates[mine], rates["naive"]), "×", 40),
+        Figure("guanxi ÷ quix-streams", ratios(rates[mine], rates["quix-streams"]), "×", 1),
+        Figure("two workers ÷ one", ratios(rates["guanxi, two workers"], rates[mine]), "×", 1.3),
+        Figure("guanxi ÷ decode only", ratios(rates[mine], rates["decode only"]), "×"),
+    ]
+
+
+async def paces(runs: int, copies: int) -> dict[str, list[Pace]]:
     messages = sample(copies)
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[Pace]] = {}
     with stage() as small:
         await small.create(all_topics())
         await small.append(messages[:NAIVE_PREFIX])
@@ -69,7 +84,7 @@ async def measure(runs: int, copies: int) -> dict[str, list[float]]:
     return found
 
 
-async def one_round(on: Stage, messages: list[Message], run: int, found: dict[str, list[float]]) -> None:
+async def one_round(on: Stage, messages: list[Message], run: int, found: dict[str, list[Pace]]) -> None:
     """Side by side: one of each, then again, so that the machine's moods meet all of them."""
     total = len(messages)
     found.setdefault("guanxi", []).append(await ours(on, total, 1))
@@ -84,24 +99,6 @@ async def one_round(on: Stage, messages: list[Message], run: int, found: dict[st
     report("decode only", found)
 
 
-def report(name: str, found: dict[str, list[float]]) -> None:
-    print(f"{name}: {found[name][-1]:,.0f} events/s", flush=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--copies", type=int, default=COPIES)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    found = asyncio.run(measure(options.runs, options.copies))
-    medians = {name: statistics.median(rates) for name, rates in found.items()}
-    print("| way | events/s (median) | × naive | × quix-streams |\n|---|---|---|---|")
-    for name, median in medians.items():
-        print(f"| {name} | {median:,.0f} | {median / medians['naive']:.1f} | {median / medians['quix-streams']:.2f} |")
-    if options.json:
-        options.json.write_text(json.dumps({"rates": found, "medians": medians}, indent=2))
-
-
-if __name__ == "__main__":
-    main()
+def report(name: str, found: dict[str, list[Pace]]) -> None:
+    newest = found[name][-1]
+    print(f"{name}: {newest.rate:,.0f} events/s, {newest.processor:,.0f} µs of processor time per event", flush=True)

@@ -54,7 +54,7 @@ async def rates(effort: Effort) -> dict[str, list[float]]:
         await on.append(messages)
         one, whole = candidate(on.room, ONE_CHANGED), candidate(on.room, ALL_CHANGED)
         for _ in range(effort.runs):
-            found.setdefault("live", []).append(await ours(on, len(messages), 1))
+            found.setdefault("live", []).append((await ours(on, len(messages), rules=CONFIG)).rate)
             for name, file, processes in (
                 ("one threshold", one, 1),
                 ("one threshold, all cores", one, cores),

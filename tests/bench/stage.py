@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from shared.processing.kafka import KafkaConnection
 from shared.processing.kafka_writer import KafkaWriter
 from shared.processing.partitioner import partition_of
 from shared.processing.records import Message
+from tests.bench.pace import Sight, processor_seconds
 
 SAMPLE = Path(__file__).parents[2] / "deploy" / "data" / "cdnow_sample.csv"
 ROOT = Path(__file__).parents[2]
@@ -114,23 +116,19 @@ class Stage:
         finally:
             await writer.stop()
 
-    async def wait_committed(self, group: str, topic: str, total: int, timeout: float) -> list[tuple[float, int]]:
-        """(monotonic seconds, committed) twice a second until all is committed."""
-        seen: list[tuple[float, int]] = []
+    async def wait_committed(
+        self, group: str, topic: str, total: int, timeout: float, pids: Sequence[int] = ()
+    ) -> list[Sight]:
+        """Some times a second until all is committed; `pids`: whose processor time is watched meanwhile."""
+        seen: list[Sight] = []
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            seen.append((time.monotonic(), await self.committed(group, topic)))
-            if seen[-1][1] >= total:
+            committed = await self.committed(group, topic)
+            seen.append(Sight(time.monotonic(), committed, processor_seconds(pids)))
+            if committed >= total:
                 return seen
             await asyncio.sleep(0.2)
-        raise TimeoutError(f"{group} committed {seen[-1][1]} of {total} in {timeout} s")
-
-
-def rate(seen: Sequence[tuple[float, int]], total: int) -> float:
-    """Events per second from the last moment before anything was committed to the moment all was: start-up left out."""
-    begun = max((at for at, count in seen if count == 0), default=seen[0][0])
-    first = seen[0][1]
-    return (total - first) / max(seen[-1][0] - begun, 0.001)
+        raise TimeoutError(f"{group} committed {seen[-1].committed} of {total} in {timeout} s")
 
 
 @contextmanager
@@ -149,6 +147,15 @@ def stage(heap_mb: int = 768) -> Iterator[Stage]:
                 store.stop()
         finally:
             broker.stop()
+
+
+def with_rules(on: Stage, rules: Path) -> str:
+    """A directory of settings as shipped, but with these rules of segmentation."""
+    made = on.room / f"config-{rules.stem}"
+    if not made.exists():
+        shutil.copytree(ROOT / "deploy" / "config", made)
+        shutil.copy(rules, made / "segmentation.yaml")
+    return str(made)
 
 
 def sample(copies: int) -> list[Message]:

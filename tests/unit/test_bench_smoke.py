@@ -5,11 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from services.segmentation.processor import build_domain
 from services.segmentation.revision import Written, touched
 from services.segmentation.rules import load_rules
+from shared.clock import MINUTE, SECOND, from_rfc3339, to_rfc3339
+from shared.events.catalog import PARTITIONS
+from shared.processing.document import from_fields
 from tests.bench import __main__ as bench
 from tests.bench import bench_decode, bench_what_if
+from tests.bench.bench_campaign import campaign
+from tests.bench.bench_growth import buys, in_pieces
+from tests.bench.bench_segmentation import FIVE
 from tests.bench.figures import Effort, Figure, percentile, ratios, table
+from tests.bench.pace import Pace, Sight, pace
+from tests.bench.running import customer_id
+from tests.bench.stage import Stage, with_rules
+from tests.support.happenings import START, tick
+from tests.support.small_world import SmallWorld
 
 
 def test_the_command_keeps_what_it_found(
@@ -17,7 +29,7 @@ def test_the_command_keeps_what_it_found(
 ) -> None:
     monkeypatch.setattr(bench_decode, "CALLS", 50)
     file = tmp_path / "kept" / "bench.json"
-    code = bench.main(["--quick", "--only", "decode", "--json", str(file)])
+    code = bench.main(["decode", "--quick", "--json", str(file)])
     (figure,) = json.loads(file.read_text())["figures"]["decode"]
     assert figure["median"] > 0
     assert code == int(not figure["met"])
@@ -65,3 +77,47 @@ def test_the_candidates_of_the_what_if_benchmark_are_still_candidates(tmp_path: 
     names = touched(Written(before.text), Written(after.text))
     assert (names == {"spend_level"}) == (change == bench_what_if.ONE_CHANGED)
     assert "spend_level" in names
+
+
+def test_a_name_that_no_benchmark_has_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench.main(["campain"])
+    assert "campaign" in capsys.readouterr().err
+
+
+def test_a_pace_leaves_start_up_out() -> None:
+    seen = [Sight(0.0, 7, 1.0), Sight(5.0, 7, 3.0), Sight(6.0, 57, 3.5), Sight(7.0, 107, 4.0)]
+    assert pace(seen, 7) == Pace(50.0, 10_000.0)
+    assert pace(seen[1:]) == pace(seen, 7)
+
+
+@pytest.fixture
+def five(tmp_path: Path) -> SmallWorld:
+    """Segmentation in memory with the rules of the benchmarks."""
+    rules = Path(with_rules(Stage("", "", tmp_path), FIVE))
+    return SmallWorld(build_domain(rules), PARTITIONS)
+
+
+async def test_a_campaigns_windows_end_in_one_second_with_one_change_each(five: SmallWorld) -> None:
+    five.append(*campaign(30, START))
+    await five.drain()
+    five.append(*(tick(number, START + 2 * MINUTE) for number in range(PARTITIONS)))
+    await five.drain()
+    ended = [event for event in five.said() if str(event["causationid"]).startswith("timer:")]
+    assert sorted(str(event["subject"]) for event in ended) == sorted(customer_id(f"campaign-{n}") for n in range(30))
+    assert {str(event["time"])[:19] for event in ended} == {to_rfc3339(START + MINUTE)[:19]}
+
+
+async def test_copied_customers_go_on_as_the_service_would_have_left_them(five: SmallWorld) -> None:
+    five.append(*campaign(1, START))
+    await five.drain()
+    made = (await five.document(customer_id("campaign-0"))).to_fields()
+    (copies,) = in_pieces(made, 3)
+    for document in map(from_fields, copies):
+        five.store._put(document)
+    five.append(*buys(3, 20, seed=1))
+    await five.drain()
+    said = five.said(customer_id("1"))
+    assert [event["sequence"] for event in said] == [f"{document.sequence + n:020d}" for n in range(1, len(said) + 1)]
+    assert (await five.document(customer_id("1"))).state != document.state
+    assert from_rfc3339(str(said[0]["time"])) > START + SECOND

@@ -199,7 +199,7 @@ async def test_time_that_a_vanished_timer_held_back_is_said_in_the_end() -> None
     await settle(worker)
     worker.owned[0].timers.arm(Timer(START + 1, ALICE), None)
     worker.owned[0].timers.arm(Timer(START + 2, BOB), None)
-    worker._limit = 1
+    worker._timers.size = 1
     world.append(tick(0, START + 10))
     await worker.step()
     worker.owned[0].timers = Timers()
