@@ -8,7 +8,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from deploy.cache import MissingTool
-from deploy.commands import activation, delegating, reading, repairing, rules, running, subscribing
+from deploy.commands import activation, delegating, reading, repairing, rules, running, segments, subscribing
 from deploy.console import Failure, say
 from deploy.offsets import ProvisionError
 from deploy.processes import StartError
@@ -34,7 +34,7 @@ def build() -> typer.Typer:
     whole = {**delegating.PASS_ON, "help_option_names": []}
     app.command("import", context_settings=whole)(delegating.import_)
     app.command("keys", context_settings=whole)(delegating.keys)
-    app.add_typer(reading.segments, name="segments")
+    app.add_typer(segments.segments, name="segments")
     app.add_typer(repairing.dead, name="dead-letters")
     app.add_typer(repairing.parked, name="parked")
     for name, about_versions in activation.COMMANDS.items():

@@ -1,6 +1,6 @@
-"""`python -m services.segmentation`: run, rebuild, verify, prepare, what-if, calibrate, deliver."""
+"""`python -m services.segmentation`: run, rebuild, verify, prepare, what-if, calibrate, deliver, chronicle."""
 
-from services.segmentation import deliver
+from services.segmentation import chronicle_command, deliver
 from services.segmentation.bootstrap import SERVICE
 from services.segmentation.rules_commands import add_commands
 from shared.processing.commands import service_app
@@ -11,4 +11,5 @@ if __name__ == "__main__":
     add_prepare(app, SERVICE)
     add_commands(app)
     app.command("deliver")(deliver.command)
+    app.command("chronicle")(chronicle_command.command)
     app()
