@@ -166,6 +166,8 @@ class Dispatch:
         elif verdict.outcome == "again":
             await self._postpone(lanes, delivery, verdict.at)
         elif verdict.outcome == "ended":
+            known = self._board.standings.get(subscription.id) or Standing(subscription.id)
+            self._board.standings[subscription.id] = ended(known, subscription.changed, self._clock())
             await self._note(subscription.id, lambda standing: ended(standing, subscription.changed, self._clock()))
             await self._postpone(lanes, delivery, self._clock())
             log.warning("a receiver has ended its subscription (410); see `guanxi subscriptions list`")

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ REST_SECONDS = 2.0
 """For the body of an answer whose status is known."""
 CONNECTIONS = 1_000
 """More than there can be calls at once: 100 subscriptions with 8 each. Nobody waits for another's connection."""
+MOST_NAMES = 128
+"""More than there are subscriptions."""
 AGENT = "Guanxi-Webhooks"
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -32,9 +35,34 @@ class AddressRefused(Exception):
     """The name leads to no address that may be called."""
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name, as this machine finds them. OSError where there are none."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+class Names:
+    """The addresses of names, as this machine finds them. A name server that does not answer holds a thread for a while;
+    each name is asked for once at a time, and there are threads for all of them, so it holds up no other name."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(MOST_NAMES, "names")
+        self._asked: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
+
+    async def find(self, host: str, port: int) -> list[str]:
+        """OSError where there are none."""
+        key = (host, port)
+        if key not in self._asked:
+            asked = asyncio.get_running_loop().run_in_executor(self._threads, _addresses, host, port)
+            asked.add_done_callback(lambda done: self._answered(key, done))
+            self._asked[key] = asked
+        return await asyncio.shield(self._asked[key])
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _answered(self, key: tuple[str, int], done: "asyncio.Future[list[str]]") -> None:
+        self._asked.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # whoever asked may have gone
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -73,21 +101,23 @@ class Caller:
         clock: Clock,
         *,
         private: bool,
-        find: Resolve = resolve,
+        find: Resolve | None = None,
         trust: ssl.SSLContext | None = None,
         seconds: float = SECONDS,
     ) -> None:
         self._clock = clock
         self._seconds = seconds
+        self._names = Names()
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=trust or httpcore.default_ssl_context(),
             max_connections=CONNECTIONS,
             keepalive_expiry=30.0,
-            network_backend=GuardedBackend(find, private=private),
+            network_backend=GuardedBackend(find or self._names.find, private=private),
         )
 
     async def close(self) -> None:
         await self._pool.aclose()
+        self._names.close()
 
     async def post(self, url: str, headers: Headers, body: bytes) -> Answer:
         """Never raises: whatever happens is an answer or the reason why there is none."""

@@ -1,7 +1,9 @@
 """The deliverer on a real store and real sockets: nothing is missed, repeats keep their id, nobody waits for another."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from random import Random
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,13 +11,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.segmentation import deliver_feed
+from services.segmentation.deliver_dispatch import AT_ONCE
 from services.segmentation.deliver_store import COLLECTIONS, Cursor, DeliverStore, Superseded
 from services.segmentation.verdicts import Policy
 from shared.clock import to_datetime, wall_clock
 from shared.events import subscriptions as s
 from shared.processing.mongo import connect, ensure_collection
 from tests.support.deliverers import QUICK, Deliverer, World, eventually, faults, ids
-from tests.support.receivers import Behaviour, Call, Receiver, answering, hanging
+from tests.support.receivers import Behaviour, Call, Receiver, answering, dripping, hanging, rude
 
 pytestmark = pytest.mark.real
 
@@ -208,6 +211,62 @@ async def test_attempts_are_counted_over_a_restart_and_come_to_an_end(world: Wor
         assert 5 <= len(receiver.calls) <= 6, "an attempt that a crash cut off may not be counted"
         standing = (await again.store.standings())[name]
         assert (standing.given_up, standing.given_up_from > 0) == (1, True)
+
+
+HOSTILE: dict[str, Callable[[str], Behaviour]] = {
+    "500": lambda _home: answering(500),
+    "429 + Retry-After": lambda _home: answering(429, "retry-after: 1"),
+    "503 + Retry-After": lambda _home: answering(503, "retry-after: 1"),
+    "302 to loopback": lambda home: answering(302, f"location: {home}"),
+    "hang": lambda _home: hanging,
+    "huge answer": lambda _home: answering(500, body=b"x" * 5_000_000),
+    "no HTTP": lambda _home: rude,
+    "drip": lambda _home: dripping,
+}
+MISBEHAVES = 3
+"""Calls that a hostile receiver answers in its own way before it comes to its senses."""
+
+
+async def test_fault_row_40_hostile_receivers(world: World, running: Running) -> None:
+    """Each misbehaves for a while, beside one that answers 410 and one that is well; the table is printed."""
+    async with AsyncExitStack() as stack:
+        home = await stack.enter_async_context(Receiver(answering(200)))
+        hostile = {
+            name: await stack.enter_async_context(Receiver(sobering(make(home.url)))) for name, make in HOSTILE.items()
+        }
+        gone = await stack.enter_async_context(Receiver(answering(410)))
+        well = await stack.enter_async_context(Receiver(answering(200)))
+        for receiver in (*hostile.values(), gone, well):
+            world.subscribe(receiver.url)
+        deliverer = await running.start(world, seconds=2.0)
+        fired = [world.change(customer) for customer in CUSTOMERS for _ in range(3)]
+        await eventually("whoever is well has all", lambda: len(well.calls) == len(fired))
+        for name, receiver in hostile.items():
+            await eventually(f"{name} has all", lambda: set(fired) <= set(ids(receiver.calls[MISBEHAVES:])))  # noqa: B023
+            assert faults(receiver.calls, fired, world.said) == [], name
+        print("\nrow 40 | attempts per delivery, most")
+        for name, receiver in hostile.items():
+            attempts = Counter(ids(receiver.calls))
+            assert max(attempts.values()) >= 2, f"{name} was not seen to misbehave"
+            print(f"{name:18} | {len(receiver.calls) / len(fired):.2f}, {max(attempts.values())}")
+        assert len(gone.calls) <= AT_ONCE, "410 ends it"
+        assert home.connections == 0, "nobody follows a redirection"
+        print(
+            f"410                | {len(gone.calls)} calls in all, then none\nloopback hits      | {home.connections}"
+        )
+        owed = len(fired)
+        await eventually("only what the one that has gone is owed waits", lambda: deliverer.board.waiting() == owed)
+
+
+def sobering(behave: Behaviour) -> Behaviour:
+    calls = 0
+
+    async def answer(reader: Any, writer: Any, call: Call) -> None:
+        nonlocal calls
+        calls += 1
+        await (behave if calls <= MISBEHAVES else answering(200))(reader, writer, call)
+
+    return answer
 
 
 # Replays

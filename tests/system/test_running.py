@@ -138,6 +138,30 @@ def test_what_no_service_can_read_is_listed_shown_and_refused_again(
     assert (redriven.returncode, "intake answered 4" in redriven.stderr) == (1, True)
 
 
+def test_a_subscription_from_its_making_to_its_end(running: System, environ: Mapping[str, str]) -> None:
+    """Its address leads nowhere, so that nothing leaves this machine."""
+    made = guanxi(environ, "subscriptions", "create", "https://receiver.invalid/hook", "--dimension", "value", "--json")
+    assert made.returncode == 0, made.stderr
+    found = json.loads(made.stdout)
+    assert found["secret"].startswith("whsec_")
+
+    def state() -> str:
+        listed = json.loads(guanxi(environ, "subscriptions", "list", "--json").stdout)
+        return str(next(one for one in listed if one["id"] == found["id"]).get("state"))
+
+    until(lambda: state() == "open")
+    assert guanxi(environ, "subscriptions", "pause", found["id"]).returncode == 0
+    until(lambda: state() == "paused")
+    assert guanxi(environ, "subscriptions", "resume", found["id"]).returncode == 0
+    assert guanxi(environ, "subscriptions", "replay", found["id"], "--after", "0").returncode == 0
+    assert guanxi(environ, "subscriptions", "replay", found["id"]).returncode == 2
+    until(lambda: state() == "open")
+    assert guanxi(environ, "subscriptions", "delete", found["id"]).returncode == 0
+    assert json.loads(guanxi(environ, "subscriptions", "list", "--json").stdout) == []
+    refused = guanxi(environ, "subscriptions", "create", "http://10.0.0.1/")
+    assert (refused.returncode, "https" in refused.stderr) == (1, True)
+
+
 def test_down_leaves_no_process_and_keeps_the_data(running: System, environ: Mapping[str, str]) -> None:
     pids = _all_processes(running)
     assert len(pids) == len(PROGRAMS) + 3

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from services.segmentation import sending
 from services.segmentation.sending import ENOUGH, Caller, GuardedBackend, Resolve
 from services.segmentation.verdicts import Answer
 from shared.clock import wall_clock
@@ -160,6 +162,27 @@ async def test_a_public_address_is_taken_where_private_ones_stand_beside_it() ->
     with pytest.raises(httpcore.ConnectError):
         await backend.connect_tcp("receiver.example", 443)
     assert tried == ["93.184.216.34"]
+
+
+async def test_a_name_server_that_hangs_holds_up_no_other_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    answer = threading.Event()
+
+    def lookup(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        if host == "slow.example":
+            answer.wait(10)
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(sending, "_addresses", lookup)
+    async with Receiver(answering(200)) as receiver, calling(seconds=0.5) as caller:
+        slow = [caller.post("http://slow.example/", [], BODY) for _ in range(60)]
+        waiting = asyncio.gather(*slow)
+        await asyncio.sleep(0.1)
+        assert await caller.post(f"http://other.example:{receiver.port}/", [], BODY) == Answer(200)
+        assert set(await waiting) == {Answer(None, "timed_out")}
+        answer.set()
+    assert asked == ["slow.example", "other.example"]
 
 
 def certificate(name: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
