@@ -185,7 +185,7 @@ async def test_gone_ends_it_until_it_is_stated_anew_also_over_a_restart(world: W
         name = world.subscribe(receiver.url)
         deliverer = await running.start(world)
         fired = [world.change(customer) for customer in CUSTOMERS]
-        await eventually("it is ended", lambda: name in deliverer.board.standings)
+        await eventually("it is ended", lambda: is_ended(deliverer, name))
         calls = len(receiver.calls)
         await running.kill(deliverer)
         again = await running.start(world)
@@ -196,6 +196,11 @@ async def test_gone_ends_it_until_it_is_stated_anew_also_over_a_restart(world: W
         world.restate(name, receiver.url)
         await eventually("all has come", lambda: nothing_waits(again))
         assert faults(receiver.calls, fired, world.said) == []
+
+
+async def is_ended(deliverer: Deliverer, name: str) -> bool:
+    standings = await deliverer.store.standings()
+    return name in standings and deliverer.board.receiver(name).under_way == 0
 
 
 async def test_attempts_are_counted_over_a_restart_and_come_to_an_end(world: World, running: Running) -> None:
