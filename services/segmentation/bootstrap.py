@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from fastapi import APIRouter
 from services.segmentation import api
 from services.segmentation.as_of import AsOf
 from services.segmentation.changes import CHANGES, CHANGES_INDEXES, Changes
-from services.segmentation.chronicle import Chronicle
+from services.segmentation.chronicle import Chore, Chronicle
 from services.segmentation.feed import Feed
 from services.segmentation.followed import Followed
 from services.segmentation.ledgers import FLOWS, FLOWS_INDEXES, SIZES, Ledgers
+from services.segmentation.member_indexes import MemberIndexes
 from services.segmentation.processor import build_domain
 from services.segmentation.reads import Reads
 from services.segmentation.remaking import WANTED, Remaking
@@ -46,18 +47,25 @@ def indexes(config_dir: Path) -> tuple[Index, ...]:
     return indexes_of(dimension.name for dimension, _ in build_domain(config_dir).program.dimensions)
 
 
-def build_chronicle(collection: Callable[[str], Collection], writer: LogWriter, numbers: Numbers) -> Chronicle:
+def build_chronicle(
+    collection: Callable[[str], Collection], writer: LogWriter, numbers: Numbers, chores: Sequence[Chore] = ()
+) -> Chronicle:
+    """`chores`: what else is looked after between batches."""
     changes, trail = Changes(collection(CHANGES)), Trail(collection(TRAIL))
     ledgers = Ledgers(collection(SIZES), collection(FLOWS))
     remaking = Remaking(collection(WANTED), changes, ledgers, trail)
-    return Chronicle(changes, ledgers, trail, Snapshot(changes, writer, numbers, wall_clock), remaking, wall_clock)
+    snapshot = Snapshot(changes, writer, numbers, wall_clock)
+    own: tuple[Chore, ...] = (remaking.look, snapshot.settle)
+    return Chronicle(changes, ledgers, trail, snapshot, (*own, *chores), wall_clock)
 
 
 async def follow(premises: Premises) -> None:
     """The chronicle beside the worker, until cancelled. FatalError: an operator must help."""
     await premises.kafka.check(CHRONICLE.inputs)
     writer = await premises.kafka.writer()
-    chronicle = build_chronicle(premises.collection, writer, premises.documents.sequences)
+    in_force = RulesInForce(build_domain(premises.settings.config_dir), premises.versions)
+    members = MemberIndexes(in_force, premises.index, wall_clock)
+    chronicle = build_chronicle(premises.collection, writer, premises.documents.sequences, [members.look])
     retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
     make_reader = partial(premises.kafka.reader, CHRONICLE.group, CHRONICLE.inputs)
     await Follower(make_reader, chronicle, retry, premises.busy, asyncio.sleep).run()

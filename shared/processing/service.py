@@ -46,7 +46,8 @@ STALE = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Premises:
-    """What a running service lends to what it brings beside its domain. `busy`: whether the worker has its hands full."""
+    """What a running service lends to what it brings beside its domain. `busy`: whether the worker has its hands full.
+    `index`: adds indexes over the documents."""
 
     settings: Settings
     documents: Documents
@@ -55,6 +56,7 @@ class Premises:
     kafka: Kafka
     busy: Callable[[], bool]
     versions: VersionStore
+    index: Callable[[tuple[Index, ...]], Awaitable[None]]
 
 
 def _no_collections() -> Mapping[str, tuple[Index, ...]]:
@@ -126,6 +128,7 @@ class _Frame:
             kafka,
             lambda: worker.busy,
             database.versions,
+            database.index,
         )
         app = _app(service, premises, registry, heartbeat)
         return cls(worker, heartbeat, app, bound, partial(service.follow, premises) if service.follow else None)
