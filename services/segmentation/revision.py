@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any, Literal
 
-import yaml
-
 from services.segmentation.rules import Rules
-from services.segmentation.source import read_yaml
+from services.segmentation.source import one_line, read_yaml
 
 SECTIONS = ("streams", "metrics", "dimensions", "composites")
 """Where named things stand; what one of them mentions, it depends on."""
@@ -119,12 +118,26 @@ def _compared(path: str, before: Any, after: Any) -> Iterator[Difference]:
     elif _named(before) and _named(after):
         yield from _reordered(path, _by_name(before), _by_name(after))
         yield from _compared(path, _by_name(before), _by_name(after))
+    elif _parts(before) and _parts(after):
+        yield from _entries(path, before, after)
     elif before is _ABSENT:
         yield Difference(path, "added", None, _text(after))
     elif after is _ABSENT:
         yield Difference(path, "removed", _text(before), None)
     else:
         yield Difference(path, "changed", _text(before), _text(after))
+
+
+def _entries(path: str, before: list[Any], after: list[Any]) -> Iterator[Difference]:
+    """Of a list whose entries have no names: those that came, those that went, those that were rewritten."""
+    texts = [[_text(entry) for entry in entries] for entries in (before, after)]
+    for what, a, b, c, d in SequenceMatcher(None, texts[0], texts[1], autojunk=False).get_opcodes():
+        if what == "replace" and b - a == d - c:
+            for offset in range(b - a):
+                yield from _compared(f"{path}[{c + offset}]", before[a + offset], after[c + offset])
+        elif what != "equal":
+            yield from (Difference(f"{path}[{index}]", "removed", texts[0][index], None) for index in range(a, b))
+            yield from (Difference(f"{path}[{index}]", "added", None, texts[1][index]) for index in range(c, d))
 
 
 def _reordered(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
@@ -168,6 +181,10 @@ def _named(body: Any) -> bool:
     return isinstance(body, list) and all(isinstance(one, Mapping) and "value" in one for one in body)
 
 
+def _parts(body: Any) -> bool:
+    return isinstance(body, list) and all(isinstance(one, Mapping) for one in body)
+
+
 def _by_name(cases: list[Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for case in cases:
@@ -179,8 +196,4 @@ def _by_name(cases: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _text(body: Any) -> str:
-    if isinstance(body, str):
-        return body
-    return yaml.safe_dump(body, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False).removesuffix(
-        "\n...\n"
-    ).strip()  # fmt: skip
+    return body if isinstance(body, str) else one_line(body)

@@ -34,6 +34,21 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes words as the loader reads them: `on` without quotes."""
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def one_line(body: Any) -> str:
+    """A part of a document as people would write it into one line."""
+    text: str = yaml.dump(
+        body, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False
+    )
+    return text.removesuffix("...\n").strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """`name`: what errors call the file. `lines`: from 1, by path, as `dimensions.value.cases[2].when`."""

@@ -57,6 +57,15 @@ def test_what_is_new_and_what_is_gone_is_told_whole() -> None:
     assert [(d.path, d.what, d.after) for d in back] == [("dimensions.buyer", "removed", None)]
 
 
+def test_entries_of_a_stream_are_told_one_by_one() -> None:
+    line = "    - {on: inquiry.received, points: 3}\n"
+    assert told(edited(line, "")) == [("streams.touches[2]", "removed", "{on: inquiry.received, points: 3}", None)]
+    assert told(edited(line, line.replace("3", "4"))) == [("streams.touches[2].points", "changed", "3", "4")]
+    assert told(edited('promoter: ">= 9", passive', 'promoter: ">= 8", passive')) == [
+        ("streams.opinions.nps.as.promoter", "changed", ">= 9", ">= 8")
+    ]
+
+
 def affected(after: str) -> set[str]:
     before, written = Written(STANDARD), Written(after)
     names = touched(before, written)
