@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from services.segmentation.explanation import Explanation
 from services.segmentation.facts import FOREVER, Moment
-from services.segmentation.metrics import Compare, Metric
+from services.segmentation.metrics import ORDERING, Compare, Metric
 from services.segmentation.money import number_of
 from shared.clock import Instant
 
@@ -19,6 +19,9 @@ class Condition(Protocol):
     text: str
     moves: bool
     """Whether time alone can turn it."""
+    may_open: bool
+    """Whether time alone can ever make it hold; `may_close`: no longer hold."""
+    may_close: bool
     searches: bool
     """Looking ahead goes step by step instead of straight to the instant."""
     reads: frozenset[str]
@@ -44,14 +47,18 @@ class Against:
         self.searches = metric.steps or (times is not None and times.moves)
         self._compare, self._bound = compare, bound
         self._upwards = compare in (ge, gt)
+        either = (times is not None and times.moves) or compare not in ORDERING
+        self.may_open = self.moves and (either or metric.opens(self._upwards))
+        self.may_close = self.moves and (either or metric.opens(not self._upwards))
         self.holds: Holds = _against(metric, compare, bound) if times is None else self._holds
 
     def turns(self, moment: Moment, before: Instant) -> Instant:
         if self.times is not None and self.times.moves:
             return self._turns_by_steps(moment, before, self.times)
-        if self._upwards and self.metric.falls(moment) and not self.holds(moment):
+        if self._upwards and self.metric.steps and self.metric.falls(moment) and not self.holds(moment):
             return FOREVER
-        return self.metric.crossing(moment, self._compare, self.threshold(moment), before)
+        bound = self._bound if self.times is None else self.threshold(moment)
+        return self.metric.crossing(moment, self._compare, bound, before)
 
     def _turns_by_steps(self, moment: Moment, before: Instant, times: Metric) -> Instant:
         """Between two steps of the threshold it is as fixed as any other."""
@@ -68,10 +75,10 @@ class Against:
                 return step
 
     def threshold(self, moment: Moment) -> Any:
-        return self._bound if self.times is None else (moment.value(self.times) or 0) * self._bound
+        return self._bound if self.times is None else (moment[self.times] or 0) * self._bound
 
     def _holds(self, moment: Moment) -> bool:
-        value = moment.value(self.metric)
+        value = moment[self.metric]
         return value is not None and bool(self._compare(value, self.threshold(moment)))
 
     def explain(self, to: Explanation, moment: Moment) -> None:
@@ -87,12 +94,11 @@ class Against:
 
 def _against(metric: Metric, compare: Compare, bound: Any) -> Holds:
     """A closure, because this is asked more often than anything else."""
-    if metric.unit not in ("number", "time"):
-        return lambda moment: compare(moment.value(metric), bound)
+    if not metric.absent:
+        return lambda moment: compare(moment[metric], bound)
 
     def holds(moment: Moment) -> bool:
-        known = moment.known
-        value = known[metric] if metric in known else moment.value(metric)
+        value = moment[metric]
         return value is not None and compare(value, bound)
 
     return holds
@@ -124,7 +130,7 @@ def shown_values(bound: Any) -> str:
 class _Standing:
     """Of what time alone does not turn before something is published."""
 
-    moves = searches = False
+    moves = searches = may_open = may_close = False
 
     def turns(self, _moment: Moment, _before: Instant) -> Instant:
         return FOREVER
@@ -200,6 +206,8 @@ class _Joined:
     def __init__(self, text: str, parts: Sequence[Condition]) -> None:
         self.text, self.parts = text, tuple(parts)
         self.moves = any(part.moves for part in parts)
+        self.may_open = any(part.may_open for part in parts)
+        self.may_close = any(part.may_close for part in parts)
         self.searches = any(part.searches for part in parts)
         self.reads = frozenset[str]().union(*(part.reads for part in parts))
         self._tests = tuple(part.holds for part in parts)
@@ -228,7 +236,10 @@ class _Joined:
 
 class AllHold(_Joined):
     def holds(self, moment: Moment) -> bool:
-        return all(test(moment) for test in self._tests)
+        for test in self._tests:  # noqa: SIM110 - a loop costs half of what a generator does, and this is asked often
+            if not test(moment):
+                return False
+        return True
 
     def turns(self, moment: Moment, before: Instant) -> Instant:
         if self.holds(moment):
@@ -250,6 +261,7 @@ class Not:
     def __init__(self, text: str, of: Condition) -> None:
         self.text, self._of = text, of
         self.moves, self.searches, self.reads = of.moves, of.searches, of.reads
+        self.may_open, self.may_close = of.may_close, of.may_open
 
     def holds(self, moment: Moment) -> bool:
         return not self._of.holds(moment)

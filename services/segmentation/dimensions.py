@@ -56,18 +56,30 @@ class Case:
             return True
         return self.leave is not None and present == self.value and self.leave.holds(moment)
 
-    def opens(self, moment: Moment, before: Instant) -> Instant:
-        """While it does not hold: no sooner than when it does. Who is not there can only enter."""
-        return self.enter.turns(moment, before) if self.enter.moves else before
-
     def closes(self, moment: Moment, present: Membership, before: Instant) -> Instant:
         """While it holds: no sooner than when it does no longer."""
+        if self.leave is None or present != self.value:
+            return self.enter.turns(moment, before) if self.enter.may_close else before
         closes = 0
-        ways = (self.enter,) if self.leave is None or present != self.value else (self.enter, self.leave)
-        for way in ways:
+        for way in (self.enter, self.leave):
             if way.holds(moment):
-                closes = max(closes, way.turns(moment, before) if way.moves else FOREVER)
+                closes = max(closes, way.turns(moment, before) if way.may_close else FOREVER)
         return closes
+
+
+class First:
+    """Which case is the first that holds, where it does not matter what is present."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self._tests = tuple(case.enters for case in cases)
+
+    def at(self, moment: Moment) -> int:
+        index = 0
+        for holds in self._tests:
+            if holds(moment):
+                break
+            index += 1
+        return index
 
 
 class Cases:
@@ -82,41 +94,45 @@ class Cases:
         self.searches = any(case.searches for case in cases)
         self.reads = frozenset[str]().union(*(case.reads for case in cases))
         self._shown = shown
-        self._plain = [(case.enters, case.value) for case in cases] if all(c.leave is None for c in cases) else None
+        self._outcomes = (*(case.value for case in cases), otherwise)
+        self._first = None if any(case.leave is not None for case in cases) else First(cases)
+        self._openers = [self._may_open(index) for index in range(len(self._outcomes))]
+
+    def _may_open(self, index: int) -> tuple[Condition, ...]:
+        """What may bring in a case above this one. A case of the same value changes nothing."""
+        above, value = self.cases[:index], self._outcomes[index]
+        return tuple(case.enter for case in above if case.enter.may_open and case.value != value)
 
     def at(self, moment: Moment, present: Membership) -> Membership:
-        if self._plain is not None:
-            for holds, value in self._plain:
-                if holds(moment):
-                    return value
-            return self.otherwise
-        index = self._index(moment, present)
-        return self.cases[index].value if index < len(self.cases) else self.otherwise
+        return self._outcomes[self._index(moment, present)]
 
     def _index(self, moment: Moment, present: Membership) -> int:
         """Of the case that decides; one more than there are where none holds."""
-        for index, case in enumerate(self.cases):
+        if self._first is not None:
+            first: int = moment[self._first]
+            return first
+        index = 0
+        for case in self.cases:
             if case.holds(moment, present):
-                return index
-        return len(self.cases)
+                break
+            index += 1
+        return index
 
     def next_change(self, moment: Moment, present: Membership, before: Instant) -> Instant:
+        index = self._index(moment, present)
         while True:
-            soonest = self._soonest(moment, present, before)
+            soonest = before
+            for opener in self._openers[index]:
+                if (turns := opener.turns(moment, soonest)) < soonest:
+                    soonest = turns
+            if index < len(self.cases):
+                soonest = min(self.cases[index].closes(moment, present, soonest), soonest)
             if soonest >= before:
                 return before
             moment = moment.later(soonest)
-            if self.at(moment, present) != present:
+            index = self._index(moment, present)
+            if self._outcomes[index] != present:
                 return soonest
-
-    def _soonest(self, moment: Moment, present: Membership, before: Instant) -> Instant:
-        """No change is sooner than this. A case of the same value further up changes nothing."""
-        for case in self.cases:
-            if case.holds(moment, present):
-                return min(case.closes(moment, present, before), before) if case.moves else before
-            if case.moves and case.value != present:
-                before = min(before, case.opens(moment, before))
-        return before
 
     def explain(self, to: Explanation, moment: Moment) -> None:
         present = moment.standing.value(self.name)
@@ -161,7 +177,7 @@ class Shown:
         self._template, self._metrics = template, tuple(metrics)
 
     def at(self, moment: Moment) -> str:
-        values = {metric.name: moment.value(metric) for metric in self._metrics}
+        values = {metric.name: moment[metric] for metric in self._metrics}
         return self._template.format_map(values)
 
 
@@ -206,7 +222,7 @@ class Listed:
         self.moves = self.searches = metric.moves
 
     def at(self, moment: Moment, _present: Membership) -> Membership:
-        value = moment.value(self._metric)
+        value = moment[self._metric]
         found: tuple[str, ...] = value.at_least(self._at_least) if isinstance(value, Spread) else value
         return found
 

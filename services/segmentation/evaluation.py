@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from services.segmentation import composites as composing
-from services.segmentation.composites import Composite
 from services.segmentation.dimensions import Dimension, Reasons
 from services.segmentation.facts import FOREVER, Facts, Moment, Record, Standing
 from services.segmentation.program import Program
@@ -29,23 +28,36 @@ class Evaluation:
         self.moment = Moment(Facts(record, program.mixed), self.standing, at)
         self.held = state.held
         self.changes: list[dict[str, Any]] = []
-        self._looked: set[str] = set()
+        self._looked: set[int] = set()
 
     def judge(self, touched: Iterable[str] | None) -> None:
         """`touched`: keys of what an event changed; None: everything is looked at. What time has overtaken always is."""
-        dirty = None if touched is None else set(touched)
-        for dimension, reasons in self._program.dimensions:
-            segment = self.standing.segments.get(dimension.name)
-            if dirty is None or _due(segment, self._at) or not dimension.reads.isdisjoint(dirty):
-                self._looked.add(dimension.name)
-                if self._judge(dimension, reasons, segment) and dirty is not None:
-                    dirty.add(f"dimension.{dimension.name}")
-        if dirty is None or _due(self._composites, self._at) or any(_rests(c, dirty) for c in self._program.composites):
+        program, looked = self._program, self._looked
+        if touched is None:
+            looked.update(range(len(program.dimensions)))
+        else:
+            self._overtaken()
+            for key in touched:
+                looked.update(program.resting.get(key, ()))
+        for index, (dimension, reasons) in enumerate(program.dimensions):
+            if index in looked and self._judge(dimension, reasons):
+                looked.update(program.resting.get(f"dimension.{dimension.name}", ()))
+        if touched is None or len(program.dimensions) in looked:
             self._judge_composites()
 
-    def _judge(self, dimension: Dimension, reasons: Reasons, segment: Segment | None) -> bool:
+    def _overtaken(self) -> None:
+        at, places = self._at, self._program.places
+        for name, segment in self.standing.segments.items():
+            if segment[2] is not None and segment[2] <= at:
+                self._looked.add(places[name])
+        if self._composites is not None and self._composites[2] is not None and self._composites[2] <= at:
+            self._looked.add(len(places))
+
+    def _judge(self, dimension: Dimension, reasons: Reasons) -> bool:
         """Whether the dimension changed."""
-        name, present = dimension.name, None if segment is None else segment[0]
+        name = dimension.name
+        segment = self.standing.segments.get(name)
+        present = None if segment is None else segment[0]
         is_held = dimension.hold_for and self.held.get(name, 0) > self._at
         value = present if is_held else dimension.at(self.moment, present)
         if value == present:
@@ -54,23 +66,22 @@ class Evaluation:
             return False
         since = None if segment is None or present is None else segment[1]
         self.standing.segments[name] = (value, self._at, None)
-        self._remember(dimension, value)
+        if dimension.hold_for:
+            self.held = {**self.held, name: self._at + dimension.hold_for}
+        if name in self._program.latched:
+            self._remember(name, value)
         because = reasons.because(self.moment, present, value, since)
         self.changes.append({"dimension": name, "from": present, "to": value, "because": because})
         return True
 
-    def _remember(self, dimension: Dimension, value: Membership) -> None:
-        """What holds and latches need of a change."""
-        name, latched = dimension.name, self._program.latched.get(dimension.name, ())
-        if dimension.hold_for:
-            self.held = {**self.held, name: self._at + dimension.hold_for}
-        ever = self.standing.ever
+    def _remember(self, name: str, value: Membership) -> None:
+        latched, ever = self._program.latched[name], self.standing.ever
         for one in (value,) if isinstance(value, str) else value or ():
             if one in latched and one not in ever.get(name, ()):
                 ever = self.standing.ever = {**ever, name: (*ever.get(name, ()), one)}
 
     def _judge_composites(self) -> None:
-        self._looked.add(COMPOSITES)
+        self._looked.add(len(self._program.dimensions))
         standing, had = self.standing, self._composites
         before = set(standing.composites)
         for composite in self._program.composites:
@@ -91,27 +102,21 @@ class Evaluation:
         The search of what rests on scores goes step by step: what the others find first shortens it. Such an end may be
         too early, so it is looked for again where it would be the soonest.
         """
-        soonest = FOREVER
-        searching = []
-        for dimension, _ in self._program.dimensions:
-            segment = self.standing.segments.get(dimension.name)
-            if not dimension.moves or segment is None:
-                continue
-            if dimension.searches:
-                searching.append(dimension)
-                continue
-            until = segment[2] if dimension.name not in self._looked else self._until(dimension, segment, FOREVER)
-            soonest = min(soonest, FOREVER if until is None else until)
-        soonest = min(soonest, self._composites_until())
-        for dimension in searching:
-            segment = self.standing.segments[dimension.name]
-            until = FOREVER if segment[2] is None else segment[2]
-            if dimension.name in self._looked or until < soonest:
-                until = self._until(dimension, segment, soonest) or FOREVER
-            soonest = min(soonest, until)
+        program, segments = self._program, self.standing.segments
+        for index, dimension in program.straight:
+            if index in self._looked:
+                self._until(dimension, segments[dimension.name], FOREVER)
+        searching = program.searching_names
+        ends = [s[2] for name, s in segments.items() if s[2] is not None and name not in searching]
+        soonest = min(self._composites_until(), *ends, FOREVER)
+        for index, dimension in program.searching:
+            segment = segments.get(dimension.name)
+            if segment is not None and (index in self._looked or (segment[2] or FOREVER) < soonest):
+                soonest = self._until(dimension, segment, soonest)
         return None if soonest == FOREVER else soonest
 
-    def _until(self, dimension: Dimension, segment: Segment, before: Instant) -> Instant | None:
+    def _until(self, dimension: Dimension, segment: Segment, before: Instant) -> Instant:
+        """Notes when it changes; `before` where that is no sooner."""
         value, since, _ = segment
         moment, release = self.moment, self.held.get(dimension.name, 0) if dimension.hold_for else 0
         found = None
@@ -120,18 +125,19 @@ class Evaluation:
             found = release if dimension.at(moment, value) != value else None
         if found is None:
             found = dimension.next_change(moment, value, before)
-        until = None if found >= FOREVER else found
-        self.standing.segments[dimension.name] = (value, since, until)
-        return until
+        found = min(found, before)
+        self.standing.segments[dimension.name] = (value, since, None if found >= FOREVER else found)
+        return found
 
     def _composites_until(self) -> Instant:
         if self._composites is None:
             return FOREVER
         names, since, until = self._composites
-        if COMPOSITES in self._looked:
+        if len(self._program.dimensions) in self._looked:
             found = FOREVER
             for composite in self._program.composites:
-                found = composite.next_change(self.moment, found)
+                if composite.moves:
+                    found = composite.next_change(self.moment, found)
             until = None if found == FOREVER else found
             self._composites = (names, since, until)
         return FOREVER if until is None else until
@@ -144,11 +150,3 @@ class Evaluation:
             "held": self.held,
             "ever": self.standing.ever,
         }
-
-
-def _due(segment: tuple[Any, Instant, Instant | None] | None, at: Instant) -> bool:
-    return segment is not None and segment[2] is not None and segment[2] <= at
-
-
-def _rests(composite: Composite, dirty: set[str]) -> bool:
-    return not composite.reads.isdisjoint(dirty)

@@ -26,19 +26,25 @@ class Explanation:
 
     def measure(self, metric: Metric, moment: Moment, threshold: Any) -> None:
         self._metrics[metric] = None
-        for part in (metric, *metric.parts):
+        if metric.name not in self.values:
+            self._measured(metric, moment, threshold)
+        for part in metric.parts:
             if part.name not in self.values:
-                value = moment.value(part)
-                self.value(part.name, None if value is None else part.shown(value), threshold)
-                if isinstance(part, NetSpend | Shares):
-                    self._remark(part, moment, value)
-            threshold = None
+                self._measured(part, moment, None)
 
-    def _remark(self, spend: NetSpend | Shares, moment: Moment, value: Any) -> None:
+    def _measured(self, metric: Metric, moment: Moment, threshold: Any) -> None:
+        value = moment[metric]
+        shown = None if value is None else metric.shown(value)
+        self.values[metric.name] = {"value": shown} if threshold is None else {"value": shown, "threshold": threshold}
+        if metric.remarkable:
+            self._remark(metric, moment)
+
+    def _remark(self, spend: Metric, moment: Moment) -> None:
         if isinstance(spend, Shares):
-            self.value(f"{spend.name}.whole", f"{value.whole:f}")
-        for name, amounts in remarks(spend, moment).items():
-            self.value(name, amounts)
+            self.value(f"{spend.name}.whole", f"{spend.whole(moment):f}")
+        if isinstance(spend, Shares | NetSpend):
+            for name, amounts in remarks(spend, moment).items():
+                self.value(name, amounts)
 
     def facet(self, name: str, moment: Moment, threshold: Any = None) -> None:
         value, event_id = moment.facts.record.facets.get(name, (None, None))
@@ -49,15 +55,30 @@ class Explanation:
     def because(self, moment: Moment, since: Instant | None, rule: str) -> dict[str, Any]:
         """`since`: when the value before began; None where there was none."""
         metrics = self._metrics
-        events = [metric.events(moment) for metric in metrics]
+        events = [_events(metric, moment) for metric in metrics]
         if self._stated:
             events.append(tuple(self._stated))
         return {
             "values": self.values,
             "events": once(events),
-            "expired": () if since is None else once([metric.expired(moment, since) for metric in metrics]),
+            "expired": () if since is None else once([_expired(metric, moment, since) for metric in metrics]),
             "rule": rule,
         }
+
+
+def _events(metric: Metric, moment: Moment) -> tuple[str, ...]:
+    found = moment.ids.get(metric)
+    if found is None:
+        found = moment.ids[metric] = metric.events(moment)
+    return found
+
+
+def _expired(metric: Metric, moment: Moment, since: Instant) -> tuple[str, ...]:
+    key = (metric, since)
+    found = moment.ids.get(key)
+    if found is None:
+        found = moment.ids[key] = metric.expired(moment, since)
+    return found
 
 
 def remarks(spend: NetSpend | Shares, moment: Moment) -> dict[str, dict[str, str]]:

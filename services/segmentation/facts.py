@@ -91,24 +91,21 @@ def _number(value: Any) -> Decimal:
     return (number_of(value) or ZERO) if isinstance(value, str) else ZERO
 
 
-class Facts:
-    """`recorded`: all orders, with those refunded in full. `money`: counting orders and unmatched refunds by time;
-    `sums[i]`: net amount of the first i of them. `falling`: no amount is negative, so that the money of a window only falls.
-    """
+class Facts(dict[str, Series]):
+    """Series by stream, made when they are first asked for. `mixed`: streams that orders are part of, and the points of an
+    order in them. `money`: counting orders and unmatched refunds by time; `sums[i]`: net amount of the first i of them."""
 
-    __slots__ = ("_money", "_series", "_sums", "mixed", "record")
+    __slots__ = ("_falling", "_money", "_sums", "mixed", "record")
 
     def __init__(self, record: Record, mixed: Mapping[str, int]) -> None:
-        """`mixed`: streams that orders are part of, and the points of an order in them."""
+        super().__init__()
         self.record, self.mixed = record, mixed
-        self._series: dict[str, Series] = {}
         self._money: Series | None = None
         self._sums: list[Decimal] | None = None
+        self._falling: bool | None = None
 
-    def series(self, name: str) -> Series:
-        series = self._series.get(name)
-        if series is None:
-            series = self._series[name] = self._orders() if name == PURCHASES else self._stream(name)
+    def __missing__(self, name: str) -> Series:
+        series = self[name] = self._orders() if name == PURCHASES else self._stream(name)
         return series
 
     def _orders(self) -> Series:
@@ -122,18 +119,18 @@ class Facts:
         if name not in self.mixed:
             return Series(own, fold)
         points = self.mixed[name]
-        orders = [(order[0], order[1], points, None) for order in self.series(PURCHASES).entries]
+        orders = [(order[0], order[1], points, None) for order in self[PURCHASES].entries]
         return Series(sorted(chain(own, orders), key=_time) if own else orders, _joined(fold, self.record, points))
 
     @property
     def recorded(self) -> tuple[Order, ...]:
+        """All orders, with those refunded in full."""
         return self.record.book.orders
 
     @property
     def money(self) -> Series:
-        """Counting orders and unmatched refunds."""
         if self._money is None:
-            refunds, orders = self.record.book.refunds, self.series(PURCHASES)
+            refunds, orders = self.record.book.refunds, self[PURCHASES]
             both = sorted(chain(orders.entries, refunds), key=lambda entry: entry[:2]) if refunds else None
             self._money = orders if both is None else Series(both)
         return self._money
@@ -150,8 +147,12 @@ class Facts:
 
     @property
     def falling(self) -> bool:
-        book = self.record.book
-        return not book.refunds and not any(order[4] is not None and order[4][0] == "-" for order in book.orders)
+        """No amount is negative, so that the money of a window only falls."""
+        if self._falling is None:
+            book = self.record.book
+            negative = any(order[4] is not None and order[4][0] == "-" for order in book.orders)
+            self._falling = not book.refunds and not negative
+        return self._falling
 
 
 def _time(entry: Any) -> Instant:
@@ -186,20 +187,19 @@ class Standing:
         return None if segment is None else segment[0]
 
 
-class Moment:
-    """The facts at one instant; every metric is worked out at most once."""
+class Moment(dict["Measured", Any]):
+    """The facts at one instant. `moment[metric]` is its value, which is worked out at most once."""
 
-    __slots__ = ("at", "facts", "known", "standing")
+    __slots__ = ("at", "facts", "ids", "standing")
 
     def __init__(self, facts: Facts, standing: Standing, at: Instant) -> None:
+        super().__init__()
+        self.ids: dict[Any, tuple[str, ...]] = {}
+        """What was found out about the events behind metrics, which several reasons may ask for."""
         self.facts, self.standing, self.at = facts, standing, at
-        self.known: dict[Any, Any] = {}
 
-    def value(self, of: "Measured") -> Any:
-        known = self.known
-        if of in known:
-            return known[of]
-        value = known[of] = of.at(self)
+    def __missing__(self, of: "Measured") -> Any:
+        value = self[of] = of.at(self)
         return value
 
     def later(self, at: Instant) -> "Moment":

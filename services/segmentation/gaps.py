@@ -18,6 +18,8 @@ class Since:
     unit: str = "time"
     moves = True
     steps = False
+    absent = True
+    remarkable = False
     parts: tuple[Metric, ...] = ()
 
     def __init__(self, name: str, stream: str, reads: Iterable[str], first: bool) -> None:
@@ -30,6 +32,9 @@ class Since:
 
     def falls(self, _moment: Moment) -> bool:
         return False
+
+    def opens(self, upwards: bool) -> bool:
+        return upwards
 
     def step(self, _moment: Moment) -> Instant:
         return FOREVER
@@ -45,7 +50,7 @@ class Since:
         return write_span(value)
 
     def events(self, moment: Moment) -> tuple[str, ...]:
-        anchor, series = self._anchor(moment), moment.facts.series(self.stream)
+        anchor, series = self._anchor(moment), moment.facts[self.stream]
         if anchor is None:
             return ()
         return ids_of(series.entries[reached(series.instants, anchor - 1) : reached(series.instants, anchor)])
@@ -54,7 +59,7 @@ class Since:
         return ()
 
     def _anchor(self, moment: Moment) -> Instant | None:
-        series = moment.facts.series(self.stream)
+        series = moment.facts[self.stream]
         return series.first if self._first else series.last
 
 
@@ -67,6 +72,7 @@ class MedianGap:
     unit: str = "time"
     moves = False
     steps = False
+    absent = remarkable = False
     parts: tuple[Metric, ...] = ()
 
     def __init__(
@@ -77,7 +83,7 @@ class MedianGap:
         self.reads = frozenset(reads)
 
     def at(self, moment: Moment) -> int:
-        series = moment.facts.series(self.stream)
+        series = moment.facts[self.stream]
         if len(series.instants) < 3:
             return self._otherwise
         days = sorted({instant // DAY for instant in series.instants[self._beginning(series) :]})
@@ -93,6 +99,9 @@ class MedianGap:
     def falls(self, _moment: Moment) -> bool:
         return True
 
+    def opens(self, _upwards: bool) -> bool:
+        return False
+
     def step(self, _moment: Moment) -> Instant:
         return FOREVER
 
@@ -103,7 +112,7 @@ class MedianGap:
         return write_span(value)
 
     def events(self, moment: Moment) -> tuple[str, ...]:
-        series = moment.facts.series(self.stream)
+        series = moment.facts[self.stream]
         return ids_of(series.entries[self._beginning(series) :]) if series.instants else ()
 
     def expired(self, _moment: Moment, _since: Instant) -> tuple[str, ...]:

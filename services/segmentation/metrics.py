@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import chain
+from math import ceil, floor
 from operator import ge, gt, le, lt
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from shared.clock import DAY, Instant
 
 Number = int | Decimal
 Compare = Callable[[Any, Any], bool]
+ORDERING = frozenset((ge, gt, le, lt))
 
 
 class Metric(Protocol):
@@ -28,6 +30,10 @@ class Metric(Protocol):
     """False where time alone never changes the value."""
     steps: bool
     """Whether looking ahead goes step by step instead of straight to the instant."""
+    remarkable: bool
+    """Whether its reasons say more than its value."""
+    absent: bool
+    """Whether there may be no value (None)."""
     reads: frozenset[str]
     """The streams that it is made of."""
     parts: tuple["Metric", ...]
@@ -36,6 +42,9 @@ class Metric(Protocol):
 
     def falls(self, moment: Moment, /) -> bool:
         """Time alone can only lower the value."""
+
+    def opens(self, upwards: bool, /) -> bool:
+        """Whether time alone can ever make a comparison hold that asks for more (`upwards`), or for less."""
 
     def step(self, moment: Moment, /) -> Instant:
         """The first instant after the moment at which the value may be another."""
@@ -50,10 +59,10 @@ class Metric(Protocol):
 
 
 def crossing_by_steps(metric: Metric, moment: Moment, compare: Compare, bound: Any, before: Instant) -> Instant:
-    now = compare(moment.value(metric), bound)
+    now = compare(moment[metric], bound)
     while (step := metric.step(moment)) < before:
         moment = moment.later(step)
-        if compare(moment.value(metric), bound) != now:
+        if compare(moment[metric], bound) != now:
             return step
     return FOREVER
 
@@ -63,6 +72,7 @@ class OfWindow:
 
     unit: str = "number"
     steps = False
+    absent = remarkable = False
     parts: tuple[Metric, ...] = ()
 
     def __init__(self, name: str, stream: str, window: Window, reads: Iterable[str]) -> None:
@@ -71,7 +81,7 @@ class OfWindow:
         self.moves = window.within is not None
 
     def series(self, moment: Moment) -> Series:
-        return moment.facts.series(self.stream)
+        return moment.facts[self.stream]
 
     def counted(self, moment: Moment) -> Sequence[Any]:
         series = self.series(moment)
@@ -80,6 +90,10 @@ class OfWindow:
 
     def falls(self, _moment: Moment) -> bool:
         return not self.window.until
+
+    def opens(self, _upwards: bool) -> bool:
+        """What may be negative, or is no number, may turn either way."""
+        return True
 
     def step(self, moment: Moment) -> Instant:
         return next_step(self.window, self.series(moment).instants, moment.at)
@@ -120,10 +134,10 @@ class Added(OfWindow):
         within = self.window.within
         if within is None:
             return FOREVER
-        if compare not in (ge, gt, le, lt) or not self.falls(moment):
+        if compare not in ORDERING or not self.falls(moment):
             return crossing_by_steps(self, moment, compare, bound, before)
         reached = ge if compare is ge or compare is lt else gt
-        if not reached(moment.value(self), bound):
+        if not reached(moment[self], bound):
             return FOREVER
         # What is left after the first i have gone is total[-1] - total[i]: the first i at which that is too little.
         total = self.total(moment)
@@ -132,19 +146,38 @@ class Added(OfWindow):
         return self.series(moment).instants[index - 1] + within if index < len(total) else FOREVER
 
 
-class Count(Added):
+class Count(OfWindow):
     """How many, in the window."""
 
-    def total(self, moment: Moment) -> Sequence[int]:
-        return range(len(self.series(moment).instants) + 1)
+    def opens(self, upwards: bool) -> bool:
+        return not upwards or bool(self.window.until)
 
-    def folded(self, series: Series, _total: int) -> int:
-        return series.ever
+    def at(self, moment: Moment) -> int:
+        series = moment.facts[self.stream]
+        if self.window.within is None:
+            return series.ever
+        low, high = bounds(self.window, series.instants, moment.at)
+        return high - low
+
+    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
+        """A count only falls: it stops being at least n when the n-th newest leaves."""
+        within, until = self.window
+        if within is None:
+            return FOREVER
+        if until or compare not in ORDERING:
+            return crossing_by_steps(self, moment, compare, bound, before)
+        least = ceil(bound) if compare is ge or compare is lt else floor(bound) + 1
+        return moment.facts[self.stream].instants[-least] + within if 0 < least <= moment[self] else FOREVER
 
 
 class Points(Added):
+    """Points are never negative."""
+
+    def opens(self, upwards: bool) -> bool:
+        return not upwards or bool(self.window.until)
+
     def total(self, moment: Moment) -> Sequence[int]:
-        return self.series(moment).points
+        return moment.facts[self.stream].points
 
     def folded(self, series: Series, total: int) -> int:
         return total + series.fold_points
@@ -166,6 +199,7 @@ class Newest(OfWindow):
     """The value of the newest entry: of equal times, of the one that came later."""
 
     unit: str = "text"
+    absent = True
 
     def at(self, moment: Moment) -> Any:
         counted = self.counted(moment)

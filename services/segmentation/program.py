@@ -31,6 +31,14 @@ class Program:
     recorder: Recorder
     mixed: Mapping[str, int]
     latched: Mapping[str, frozenset[str]]
+    straight: tuple[tuple[int, Dimension], ...]
+    """With their places, those that time can change and whose next change is found at once."""
+    searching: tuple[tuple[int, Dimension], ...]
+    """Those whose next change is found step by step."""
+    searching_names: frozenset[str]
+    places: Mapping[str, int]
+    resting: Mapping[str, frozenset[int]]
+    """By key of what is read (stream, facet, dimension), the places of what rests on it; the composites' is the last."""
 
 
 def compile_rules(rules: Rules, rates: Rates) -> Program:
@@ -57,7 +65,22 @@ def _compiled(rules: Rules, rates: Rates) -> Program:
         _recorder(rules, rates, measures, scope),
         measures.mixed,
         {name: frozenset(values) for name, values in scope.latched.items()},
+        tuple((i, d) for i, d in enumerate(scope.dimensions.values()) if d.moves and not d.searches),
+        tuple((i, d) for i, d in enumerate(scope.dimensions.values()) if d.searches),
+        frozenset(d.name for d in scope.dimensions.values() if d.searches),
+        {name: index for index, name in enumerate(scope.dimensions)},
+        _resting(scope),
     )
+
+
+def _resting(scope: Scope) -> dict[str, frozenset[int]]:
+    places: dict[str, set[int]] = {}
+    reads = [dimension.reads for dimension in scope.dimensions.values()]
+    reads.append(frozenset[str]().union(*(composite.reads for composite in scope.composites.values())))
+    for index, keys in enumerate(reads):
+        for key in keys:
+            places.setdefault(key, set()).add(index)
+    return {key: frozenset(found) for key, found in places.items()}
 
 
 def _distinct(rules: Rules) -> None:

@@ -89,6 +89,8 @@ class Recorder:
 
     def pruned(self, record: Record, at: Instant) -> Record:
         """Without what no rule looks back to any more."""
+        if not record.streams:
+            return record
         kept: dict[str, Any] = {
             name: self._streams[name].pruned(entries, at) for name, entries in record.streams.items()
         }

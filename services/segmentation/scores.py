@@ -18,6 +18,7 @@ class Score:
     unit: str = "number"
     moves = True
     steps = True
+    absent = remarkable = False
 
     def __init__(self, name: str, of: Metric, steps: Sequence[Step], otherwise: int) -> None:
         self.name, self._of, self._ladder, self._otherwise = name, of, tuple(steps), otherwise
@@ -29,7 +30,7 @@ class Score:
         self._upwards = descends and all(compare in (ge, gt) for compare, _, _ in steps)
 
     def at(self, moment: Moment) -> int:
-        value = moment.value(self._of)
+        value = moment[self._of]
         if value is not None:
             for compare, bound, points in self._ladder:
                 if compare(value, bound):
@@ -39,8 +40,11 @@ class Score:
     def falls(self, moment: Moment) -> bool:
         return self._since or (self._upwards and self._of.falls(moment))
 
+    def opens(self, _upwards: bool) -> bool:
+        return True
+
     def step(self, moment: Moment) -> Instant:
-        value, of, soonest = moment.value(self._of), self._of, FOREVER
+        value, of, soonest = moment[self._of], self._of, FOREVER
         if value is None:
             return of.step(moment)
         falls = self.falls(moment)
@@ -71,6 +75,7 @@ class Total:
     unit: str = "number"
     moves = True
     steps = True
+    absent = remarkable = False
 
     def __init__(self, name: str, scores: Sequence[Score]) -> None:
         self.name, self._scores = name, tuple(scores)
@@ -78,24 +83,27 @@ class Total:
         self.reads = frozenset[str]().union(*(score.reads for score in scores))
 
     def at(self, moment: Moment) -> int:
-        return sum([moment.value(score) for score in self._scores])
+        return sum([moment[score] for score in self._scores])
 
     def falls(self, moment: Moment) -> bool:
         return all(score.falls(moment) for score in self._scores)
+
+    def opens(self, _upwards: bool) -> bool:
+        return True
 
     def step(self, moment: Moment) -> Instant:
         return min(score.step(moment) for score in self._scores)
 
     def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
         """From step to step of any score; only the scores that step are worked out anew."""
-        now = compare(moment.value(self), bound)
-        points: list[int] = [moment.value(score) for score in self._scores]
+        now = compare(moment[self], bound)
+        points: list[int] = [moment[score] for score in self._scores]
         steps = [score.step(moment) for score in self._scores]
         while (soonest := min(steps)) < before:
             moment = moment.later(soonest)
             for index, score in enumerate(self._scores):
                 if steps[index] == soonest:
-                    points[index], steps[index] = moment.value(score), score.step(moment)
+                    points[index], steps[index] = moment[score], score.step(moment)
             if compare(sum(points), bound) != now:
                 return soonest
         return FOREVER

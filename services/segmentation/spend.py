@@ -36,6 +36,8 @@ class StreamSum(Added):
 class NetSpend(StreamSum):
     """Net money in the base currency, in the window (None: ever, without what was folded)."""
 
+    remarkable = True
+
     def __init__(self, name: str, stream: str, window: Window, reads: frozenset[str], rates: Rates) -> None:
         super().__init__(name, stream, window, reads)
         self.rates = rates
@@ -54,7 +56,7 @@ class NetSpend(StreamSum):
 
 
 class Spread(NamedTuple):
-    """Net spend by category, and all of it."""
+    """Net spend by category, and all of it (0 where no category has any)."""
 
     parts: Mapping[str, Fraction]
     whole: Decimal
@@ -71,6 +73,7 @@ class Shares(OfWindow):
     """What every category has of the net spend; what has no category counts in the whole only."""
 
     unit: str = "shares"
+    remarkable = True
     steps = True
 
     def __init__(self, name: str, stream: str, window: Window, reads: frozenset[str], rates: Rates) -> None:
@@ -88,9 +91,9 @@ class Shares(OfWindow):
                 if weights is not None:
                     for category, part in parts_of(self.rates, order, weights).items():
                         parts[category] = parts.get(category, Fraction(0)) + part
-        return Spread(parts, self._whole(moment))
+        return Spread(parts, self.whole(moment) if parts else ZERO)
 
-    def _whole(self, moment: Moment) -> Decimal:
+    def whole(self, moment: Moment) -> Decimal:
         low, high = bounds(self.window, moment.facts.money.instants, moment.at)
         sums = moment.facts.sums
         return subtract(sums[high], sums[low])

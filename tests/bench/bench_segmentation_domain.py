@@ -1,7 +1,7 @@
 """Decisions per second of the segmentation domain alone over the CDNOW sample: `python -m tests.bench.bench_segmentation_domain`.
 
 Counted are calls of `on_event` and `on_time`, each followed by `wake_at` and `view`, as the engine makes them. Processor time, so that
-neighbours on the machine do not count. `--profile` shows where it goes.
+neighbours on the machine do not count. `--profile` shows where it goes; `--ratios` compares with fewer and with more dimensions.
 """
 
 import cProfile
@@ -16,6 +16,8 @@ from statistics import median
 from time import process_time
 
 from services.segmentation.domain import SegmentationDomain
+from services.segmentation.program import compile_rules
+from services.segmentation.rules import Rules
 from services.segmentation.state import CustomerState
 from shared.clock import to_instant
 from shared.events.envelope import Event
@@ -94,8 +96,46 @@ def wake(domain: SegmentationDomain, state: CustomerState, until: int, run: Run)
     return state
 
 
+FIVE = ("purchase_frequency", "spend_level", "value", "lifecycle", "status")
+"""What there was before all other dimensions."""
+
+
+def fewer(domain: SegmentationDomain) -> SegmentationDomain:
+    rules = domain.program.rules
+    kept = {name: rules.dimensions[name] for name in FIVE}
+    return again(domain, rules.model_copy(update={"dimensions": kept, "composites": {}}))
+
+
+def doubled(domain: SegmentationDomain) -> SegmentationDomain:
+    """Every dimension a second time, under another name, over the same events."""
+    rules = domain.program.rules
+    twice = rules.dimensions | {f"{name}_again": rule for name, rule in rules.dimensions.items()}
+    return again(domain, rules.model_copy(update={"dimensions": twice}))
+
+
+def again(domain: SegmentationDomain, rules: Rules) -> SegmentationDomain:
+    return SegmentationDomain(compile_rules(rules, domain.program.rates))
+
+
+def compared(domain: SegmentationDomain, customers: list[list[tuple[int, Event]]]) -> dict[str, float]:
+    """Ratios of processor time, side by side, so that a busy machine slows all alike."""
+    others = {"five": fewer(domain), "all": domain, "twice": doubled(domain)}
+    spent: dict[str, list[float]] = {name: [] for name in others}
+    for _ in range(RUNS):
+        for name, other in others.items():
+            spent[name].append(decide(other, customers)[0].seconds)
+    seconds = {name: min(times) for name, times in spent.items()}
+    return {
+        "speed_of_all_to_five": round(seconds["five"] / seconds["all"], 2),
+        "cost_of_twice_to_once": round(seconds["twice"] / seconds["all"], 2),
+    }
+
+
 def main() -> None:
     domain, customers = standard_domain(), sample()
+    if "--ratios" in sys.argv:
+        print(json.dumps(compared(domain, customers), indent=2))
+        return
     if "--profile" in sys.argv:
         profile = cProfile.Profile()
         profile.runcall(decide, domain, customers)
