@@ -14,6 +14,7 @@ from shared.clock import Instant
 from shared.events.catalog import CUSTOMERS, group_of
 from shared.processing.connections import Kafka
 from shared.processing.domain import Domain
+from shared.processing.garbage import collect_seldom
 from shared.processing.ports import FatalError, LogScanner, TransientError
 from shared.processing.replay import Replay
 from shared.settings import Settings
@@ -132,6 +133,7 @@ def _collected(
 def _work(question: Question, settings: Settings, tasks: Any, answers: Any) -> None:
     """In a process of its own; who began it ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    collect_seldom()
     with suppress(BrokenPipeError, EOFError):
         try:
             asyncio.run(_answer(question, settings, tasks, answers))

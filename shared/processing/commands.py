@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.events.catalog import PARTITIONS
+from shared.processing.garbage import collect_seldom
 from shared.processing.maintenance import Maintenance, open_maintenance
 from shared.processing.ports import FatalError, TransientError
 from shared.processing.service import Service, run
@@ -45,6 +46,7 @@ def service_app(service: Service) -> typer.Typer:
 def guarded(command: Callable[[Settings], Coroutine[Any, Any, int]], interrupted: str = "nothing was changed") -> int:
     """Runs it with the environment's settings; what fails is told with the way out, exit code 1. `interrupted`: what Ctrl-C
     leaves behind."""
+    collect_seldom()
     try:
         return asyncio.run(command(Settings.from_environment()))
     except TransientError as error:
