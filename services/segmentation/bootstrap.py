@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,17 +11,16 @@ from fastapi import APIRouter
 from services.segmentation import api
 from services.segmentation.as_of import AsOf
 from services.segmentation.changes import CHANGES, CHANGES_INDEXES, Changes
-from services.segmentation.chronicle import Chore, Chronicle
+from services.segmentation.chronicle import Chronicle
 from services.segmentation.feed import Feed
 from services.segmentation.followed import Followed
 from services.segmentation.ledgers import FLOWS, FLOWS_INDEXES, SIZES, Ledgers
-from services.segmentation.member_indexes import MemberIndexes
 from services.segmentation.processor import build_domain
 from services.segmentation.reads import Reads
 from services.segmentation.remaking import WANTED, Remaking
 from services.segmentation.rules_in_force import RulesInForce
 from services.segmentation.snapshot import Numbers, Snapshot
-from services.segmentation.store import SegmentationQueries, indexes_of
+from services.segmentation.store import SegmentationQueries
 from services.segmentation.trail import TRAIL, TRAIL_INDEXES, Trail
 from shared.clock import wall_clock
 from shared.events.catalog import CHRONICLE
@@ -43,29 +42,24 @@ def build_router(premises: Premises) -> APIRouter:
     return api.build_router(Reads(in_force, queries, premises.freshness, followed, changes, ledgers, as_of, feed))
 
 
-def indexes(config_dir: Path) -> tuple[Index, ...]:
-    return indexes_of(dimension.name for dimension, _ in build_domain(config_dir).program.dimensions)
+def indexes(_config_dir: Path) -> tuple[Index, ...]:
+    """None over the documents: each would make every write of the live path heavier, and a transaction of many documents
+    with an index per dimension is too large for a small store's cache."""
+    return ()
 
 
-def build_chronicle(
-    collection: Callable[[str], Collection], writer: LogWriter, numbers: Numbers, chores: Sequence[Chore] = ()
-) -> Chronicle:
-    """`chores`: what else is looked after between batches."""
+def build_chronicle(collection: Callable[[str], Collection], writer: LogWriter, numbers: Numbers) -> Chronicle:
     changes, trail = Changes(collection(CHANGES)), Trail(collection(TRAIL))
     ledgers = Ledgers(collection(SIZES), collection(FLOWS))
     remaking = Remaking(collection(WANTED), changes, ledgers, trail)
-    snapshot = Snapshot(changes, writer, numbers, wall_clock)
-    own: tuple[Chore, ...] = (remaking.look, snapshot.settle)
-    return Chronicle(changes, ledgers, trail, snapshot, (*own, *chores), wall_clock)
+    return Chronicle(changes, ledgers, trail, Snapshot(changes, writer, numbers, wall_clock), remaking, wall_clock)
 
 
 async def follow(premises: Premises) -> None:
     """The chronicle beside the worker, until cancelled. FatalError: an operator must help."""
     await premises.kafka.check(CHRONICLE.inputs)
     writer = await premises.kafka.writer()
-    in_force = RulesInForce(build_domain(premises.settings.config_dir), premises.versions)
-    members = MemberIndexes(in_force, premises.index, wall_clock)
-    chronicle = build_chronicle(premises.collection, writer, premises.documents.sequences, [members.look])
+    chronicle = build_chronicle(premises.collection, writer, premises.documents.sequences)
     retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
     make_reader = partial(premises.kafka.reader, CHRONICLE.group, CHRONICLE.inputs)
     await Follower(make_reader, chronicle, retry, premises.busy, asyncio.sleep).run()

@@ -5,11 +5,12 @@ a true repeat (the same number at a later one) counts nothing.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from services.segmentation.changes import Changes, Said
 from services.segmentation.ledgers import Ledgers, Mark, Step
 from services.segmentation.moves import Moves, departure, moves_of
+from services.segmentation.remaking import Remaking
 from services.segmentation.snapshot import Snapshot
 from services.segmentation.trail import Trail
 from shared.clock import SECOND, Clock
@@ -23,29 +24,20 @@ from shared.processing.records import Record, TopicPartition
 _log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1 * SECOND
-"""How often, in milliseconds, it looks after what comes between batches."""
-
-Chore = Callable[[Seat], Awaitable[None]]
-"""What is looked after between batches: repeats for the compacted topic, a remaking, indexes for new dimensions."""
+"""How often, in milliseconds, it looks whether the compacted topic needs a repeat or the whole a remaking."""
 
 
 class Chronicle:
     """Implements Listener for the topics of `catalog.CHRONICLE`."""
 
     def __init__(
-        self,
-        changes: Changes,
-        ledgers: Ledgers,
-        trail: Trail,
-        snapshot: Snapshot,
-        chores: Sequence[Chore],
-        clock: Clock,
+        self, changes: Changes, ledgers: Ledgers, trail: Trail, snapshot: Snapshot, remaking: Remaking, clock: Clock
     ) -> None:
         self._changes = changes
         self._ledgers = ledgers
         self._trail = trail
         self._snapshot = snapshot
-        self._chores = chores
+        self._remaking = remaking
         self._clock = clock
         self._looked_at = 0
 
@@ -68,8 +60,9 @@ class Chronicle:
         if now - self._looked_at < LOOK_EVERY:
             return
         self._looked_at = now
-        for chore in self._chores:
-            await chore(seat)
+        await self._remaking.look(seat)
+        if repeated := await self._snapshot.settle(seat):
+            _log.warning("the compacted topic ended with old records", extra={"repeated": repeated})
 
     def held(self) -> Mapping[TopicPartition, int]:
         return self._snapshot.held()

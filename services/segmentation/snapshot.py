@@ -1,6 +1,5 @@
 """Keeps guanxi.segments.latest.v1 right: a zombie or a late send may leave a customer's old record as the last one there."""
 
-import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,8 +13,6 @@ from shared.events.codec import HEADERS
 from shared.processing.follower import Seat
 from shared.processing.ports import LogWriter
 from shared.processing.records import Message, Record, TopicPartition
-
-_log = logging.getLogger(__name__)
 
 PATIENCE = 2 * SECOND
 """How long an old record may be the last one: the newer one is mostly on its way."""
@@ -69,19 +66,18 @@ class Snapshot:
             else:
                 self._doubts[customer_id] = Doubt(record.source, record.offset, sequence, self._clock())
 
-    async def settle(self, seat: Seat) -> None:
-        """Repeats the newest record of those who are in doubt for long although all was read."""
+    async def settle(self, seat: Seat) -> int:
+        """Repeats the newest record of those who are in doubt for long although all was read; how many."""
         repeats: dict[str, Message] = {}
         for customer_id, doubt in self._asked(seat):
             newest = await self._changes.newest(customer_id)
             if newest is not None and newest.sequence > doubt.sequence:
                 repeats[customer_id] = _message(newest)
-        if not repeats:
-            return
-        await self._writer.publish(list(repeats.values()))
+        if repeats:
+            await self._writer.publish(list(repeats.values()))
         for customer_id in repeats:
             self._doubts.pop(customer_id)
-        _log.warning("the compacted topic ended with old records", extra={"repeated": len(repeats)})
+        return len(repeats)
 
     def _asked(self, seat: Seat) -> list[tuple[str, Doubt]]:
         late = self._clock() - PATIENCE

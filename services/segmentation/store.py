@@ -1,13 +1,11 @@
 """What is asked of segmentation's documents: one customer, and who is in a segment."""
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 from services.segmentation.moves import COMPOSITES
 from services.segmentation.state import CustomerState
 from shared.clock import Instant
 from shared.processing.document import Document
-from shared.processing.mongo import Index
 
 COMPOSITES_FIELD = f"view.{COMPOSITES}"
 
@@ -34,12 +32,6 @@ class Customer(NamedTuple):
     @property
     def at(self) -> Instant:
         return self.document.at
-
-
-def indexes_of(dimensions: Iterable[str]) -> tuple[Index, ...]:
-    """One per dimension and one for composites: members are found and paged by them. Several values are several entries."""
-    fields = [f"view.memberships.{dimension}" for dimension in dimensions] + [COMPOSITES_FIELD]
-    return tuple(Index(((field, 1), ("_id", 1))) for field in fields)
 
 
 class SegmentationQueries:

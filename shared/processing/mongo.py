@@ -60,11 +60,6 @@ class Database:
         """One of the service's own, beside the documents."""
         return Collection(self._database, name)
 
-    async def index(self, indexes: tuple[Index, ...]) -> None:
-        """From now on these too, over the documents."""
-        self._indexes += tuple(index for index in indexes if index not in self._indexes)
-        await ensure_collection(self._database, self._live, indexes)
-
     async def ensure(self) -> None:
         await ensure_collection(self._database, self._live, self._indexes)
 

@@ -46,8 +46,7 @@ STALE = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Premises:
-    """What a running service lends to what it brings beside its domain. `busy`: whether the worker has its hands full.
-    `index`: adds indexes over the documents."""
+    """What a running service lends to what it brings beside its domain. `busy`: whether the worker has its hands full."""
 
     settings: Settings
     documents: Documents
@@ -56,7 +55,6 @@ class Premises:
     kafka: Kafka
     busy: Callable[[], bool]
     versions: VersionStore
-    index: Callable[[tuple[Index, ...]], Awaitable[None]]
 
 
 def _no_collections() -> Mapping[str, tuple[Index, ...]]:
@@ -128,7 +126,6 @@ class _Frame:
             kafka,
             lambda: worker.busy,
             database.versions,
-            database.index,
         )
         app = _app(service, premises, registry, heartbeat)
         return cls(worker, heartbeat, app, bound, partial(service.follow, premises) if service.follow else None)

@@ -1,6 +1,5 @@
 """The reads that the chronicle feeds, over a real store: as known, as true, sizes, flows, the feed, erasure."""
 
-import hashlib
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -12,16 +11,9 @@ import pytest
 from httpx import ASGITransport, AsyncClient
 
 from services.segmentation.as_of import runs
-from services.segmentation.bootstrap import indexes
-from services.segmentation.member_indexes import MemberIndexes
-from services.segmentation.rules_in_force import RulesInForce
 from shared.clock import DAY, HOUR, to_rfc3339
-from shared.events.customers import RulesActivated
-from shared.processing.mongo import Database, database_of, open_database
-from shared.settings import Settings
 from shared.web.keys import KeyRing
 from tests.support.happenings import START, customer, happened, tick
-from tests.support.segmentation_drive import standard_domain
 from tests.support.segmentation_reads import ReadWorld, open_read_world
 
 pytestmark = pytest.mark.real
@@ -242,31 +234,6 @@ async def test_behind_is_who_has_not_followed_to_the_end(world: ReadWorld, clien
     assert answer["behind_seconds"] == pytest.approx(3600, abs=60)
     await world.follow()
     assert (await client.get(f"/customers/{ANNE}/segments/history"))["behind_seconds"] == 0.0
-
-
-async def test_a_dimension_of_a_later_version_gets_its_index(mongo: str) -> None:
-    first = standard_domain()
-    text = first.written.rules.replace("  spend_level:\n", "  money_spent:\n", 1)
-    second = RulesActivated(number=2, rules=text, digest=hashlib.sha256(text.encode()).hexdigest())
-    async with AsyncExitStack() as stack:
-        settings = Settings(mongo_url=mongo)
-        name = f"test_{uuid.uuid4().hex[:12]}"
-        database = await open_database(settings, name, indexes(settings.config_dir), stack)
-        members = MemberIndexes(RulesInForce(first, database.versions), database.index, iter((10**6, 10**7)).__next__)
-        seat: Any = None
-        await members.look(seat)
-        assert "view.memberships.money_spent_1__id_1" not in await index_names(database)
-        for version in (first.written, second):
-            await database.versions.keep(version)
-        await database.versions.began(second, 0, 1)
-        await database.versions.finished(2, 0)
-        await members.look(seat)
-        assert "view.memberships.money_spent_1__id_1" in await index_names(database)
-        await database._client.drop_database(database_of(name))
-
-
-async def index_names(database: Database) -> set[str]:
-    return set(await database._database["customers"].index_information())
 
 
 def test_far_records_are_read_apart_and_near_ones_together() -> None:

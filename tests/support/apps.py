@@ -19,7 +19,7 @@ from services.intake.subscriptions_desk import SubscriptionDesk
 from shared.clock import wall_clock
 from shared.processing.connections import Kafka
 from shared.processing.memory_versions import MemoryVersions
-from shared.processing.mongo import Collection, Documents, Index
+from shared.processing.mongo import Collection, Documents
 from shared.processing.service import Premises
 from shared.settings import Settings
 from shared.web.app import Readiness, build_app
@@ -55,13 +55,8 @@ def _reader(service: str, ring: KeyRing, registry: CollectorRegistry) -> FastAPI
         Kafka(settings, service, AsyncExitStack()),
         lambda: False,
         MemoryVersions(),
-        _nothing_indexed,
     )
     return build_app(service, service, ring, _ready, [whole.build_router(premises)], registry)
-
-
-async def _nothing_indexed(_indexes: tuple[Index, ...]) -> None:
-    """There is no store behind these routes."""
 
 
 def _intake(ring: KeyRing, registry: CollectorRegistry) -> FastAPI:

@@ -188,7 +188,7 @@ class Following:
         self.remaking = Remaking(rows[WANTED], self.changes, self.ledgers, self.trail)
         nobody: Any = None
         snapshot = Snapshot(self.changes, nobody, _no_numbers, wall_clock)
-        self.chronicle = Chronicle(self.changes, self.ledgers, self.trail, snapshot, (), wall_clock)
+        self.chronicle = Chronicle(self.changes, self.ledgers, self.trail, snapshot, self.remaking, wall_clock)
         self.position = dict(self.committed)
 
     async def catch_up(self) -> None:
