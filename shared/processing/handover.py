@@ -1,19 +1,24 @@
 """The owner's part of a succession: the shadow is folded to the very record, then customer after customer changes over."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from shared.processing.batch import Outcome
 from shared.processing.document import Document
 from shared.processing.failures import FailureBudget
 from shared.processing.outbox import Covered, unpublished
+from shared.processing.portion import Portion
 from shared.processing.ports import Store
 from shared.processing.retry import Retry
 from shared.processing.shadow import Shadow
 from shared.processing.succession import Succession, change_over
 
 FOLDED_AT_ONCE = 1_000
-"""Records of the shadow per step: meanwhile the worker's other partitions wait."""
+"""Records of the shadow per step, at most."""
 CHANGED_AT_ONCE = 500
+FIRST = 100
+LONG_STEP = 150
+"""Milliseconds. Longer steps are made smaller: meanwhile the worker's other partitions wait."""
 
 
 class Handover:
@@ -30,6 +35,9 @@ class Handover:
         self._store = store
         self._retry = retry
         self._left: list[str] | None = None
+        self._next: list[str] = []
+        self._records = Portion(FIRST, FOLDED_AT_ONCE, LONG_STEP)
+        self._customers = Portion(FIRST, CHANGED_AT_ONCE, LONG_STEP)
         self._shadow_is_needed = False
         self._folded = False
 
@@ -37,18 +45,22 @@ class Handover:
         """One step towards the next customers. True: `outcome` may be asked for."""
         if self._left is None:
             self._left = await self._retry("reading customers", lambda: self._store.ids(partition))
+        self._next = self._left[: self._customers.size]
         if not self._shadow_is_needed:
-            self._shadow_is_needed = await self._somebody_is_behind(self._left[:CHANGED_AT_ONCE])
+            self._shadow_is_needed = await self._somebody_is_behind(self._next)
         if self._folded or not self._shadow_is_needed:
             return True
-        step = self._retry("folding under the new version", lambda: self._shadow.step(self._stops, FOLDED_AT_ONCE))
-        self._folded = not await step
+        step = partial(self._shadow.step, self._stops, self._records.size)
+        self._folded = not await self._retry("folding under the new version", step)
         return False
+
+    def took(self, milliseconds: int) -> None:
+        """Of the step just done: how much the next one does."""
+        (self._customers if self._folded or not self._shadow_is_needed else self._records).fit(milliseconds)
 
     async def outcome(self, covered: Covered, budget: FailureBudget) -> Outcome:
         """The next customers as they are after the change; asked again after a failed write. Empty: all have changed."""
-        assert self._left is not None  # noqa: S101 - `proceed` has come first
-        found = await self._load(self._left[:CHANGED_AT_ONCE])
+        found = await self._load(self._next)
         behind = [key for key, document in found.items() if not self.succession.has_changed_over(document)]
         others = await self._retry("reading the shadow", lambda: self._shadow.load(behind)) if behind else {}
         outcome = Outcome()
@@ -70,8 +82,8 @@ class Handover:
 
     def passed(self) -> bool:
         """What `outcome` gave is written and told. True: nobody is left."""
-        assert self._left is not None  # noqa: S101 - as above
-        del self._left[:CHANGED_AT_ONCE]
+        assert self._left is not None  # noqa: S101 - `proceed` has come first
+        del self._left[: len(self._next)]
         return not self._left
 
     def _change(

@@ -16,6 +16,6 @@ class Portion:
     def fit(self, took: Instant) -> None:
         """`took`: milliseconds of the turn."""
         if took > self._long:
-            self.size = max(self.size // 2, FEWEST)
+            self.size = min(max(self.size // 2, FEWEST), self._most)
         elif took < self._long // 2:
             self.size = min(self.size + self.size // 4 + 1, self._most)

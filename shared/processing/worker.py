@@ -282,11 +282,12 @@ class Worker:
         owned = self._successions.next(self.owned)
         if owned is None:
             return False
-        handover = await self._successions.handover(owned)
+        started, handover = self._ports.clock(), await self._successions.handover(owned)
         if await handover.proceed(owned.partition):
             await self._change_over(handover)
             if handover.passed():
                 await self._go_on(owned, handover)
+        handover.took(self._ports.clock() - started)
         return True
 
     async def _change_over(self, handover: Handover) -> None:

@@ -54,11 +54,14 @@ def real_plan_of(seed: int) -> Plan:
 def plan_of(seed: int, domains: tuple[Build, ...] | None = None, speed: int = 1) -> Plan:
     plan = _plan_of(seed, domains, speed)
     write = example_rules if domains is None else real_rules
-    changes = successions(random.Random(seed * 104_729 + 3), plan.partitions, write, speed)
-    if not changes:
+    chance = random.Random(seed * 104_729 + 3)
+    texts = versions(chance, write)
+    if not texts:
         return plan
+    changes = [change for begun, text in texts for change in activations(chance, plan.partitions, begun, text, speed)]
     happenings = tuple(sorted((*plan.happenings, *changes), key=lambda pair: pair[0]))
-    return replace(plan, happenings=happenings, mended_at=0.0)
+    preparing = tuple((begun - chance.uniform(-1, 3), text) for begun, text in texts if chance.random() < 0.5)
+    return replace(plan, happenings=happenings, mended_at=0.0, preparing=preparing)
 
 
 def example_rules(chance: random.Random, number: int) -> RulesActivated:
@@ -72,22 +75,26 @@ def real_rules(chance: random.Random, number: int) -> RulesActivated:
     return RulesActivated(number=number, rules=edited, digest=hashlib.sha256(edited.encode()).hexdigest())
 
 
-def successions(
-    chance: random.Random, partitions: int, write: Callable[[random.Random, int], RulesActivated], speed: int
-) -> tuple[tuple[float, Message], ...]:
-    """In some worlds another version of the rules is activated, in some of these a third one, at any moment; every
-    partition is told a little later than the one before. Nobody breaks on poison there: which version was broken, and when,
-    would decide what is told."""
+def versions(
+    chance: random.Random, write: Callable[[random.Random, int], RulesActivated]
+) -> list[tuple[float, RulesActivated]]:
+    """In some worlds another version of the rules is activated, in some of these a third one, at any moment. Nobody breaks
+    on poison there: which version was broken, and when, would decide what is told."""
     if chance.random() < 0.6:
-        return ()
+        return []
     moments = sorted(chance.uniform(0.5, SPAN) for _ in range(chance.choice([1, 1, 2])))
+    return [(begun, write(chance, number)) for number, begun in enumerate(moments, 2)]
+
+
+def activations(
+    chance: random.Random, partitions: int, begun: float, written: RulesActivated, speed: int
+) -> list[tuple[float, Message]]:
+    """Every partition is told a little later than the one before, some twice."""
     found: list[tuple[float, Message]] = []
-    for number, begun in enumerate(moments, 2):
-        written, moment = write(chance, number), begun
-        for partition in range(partitions):
-            found += [(moment, activation(partition, instant(moment, speed), written))] * chance.choice([1, 1, 1, 2])
-            moment = round(moment + chance.random() / 10, 3)
-    return tuple(found)
+    for partition in range(partitions):
+        moment = round(begun + partition * chance.random() / 10, 3)
+        found += [(moment, activation(partition, instant(moment, speed), written))] * chance.choice([1, 1, 1, 2])
+    return found
 
 
 def _plan_of(seed: int, domains: tuple[Build, ...] | None, speed: int) -> Plan:

@@ -14,13 +14,15 @@ from services.intake.ticks import Wanted, tick
 from shared.clock import SECOND, Instant, to_instant
 from shared.events.catalog import OUTPUT, TOPICS, WAKEUPS, group_of, inputs_of
 from shared.events.codec import decode
+from shared.events.customers import RulesActivated
 from shared.events.wakeups import ClockTickWanted
-from shared.processing.domain import Domain
+from shared.processing.domain import Domain, Successive
 from shared.processing.memory import MemoryLog, MemoryReader
 from shared.processing.memory_store import MemoryStore
 from shared.processing.memory_versions import MemoryVersions
 from shared.processing.metrics import engine_metrics
-from shared.processing.ports import FatalError
+from shared.processing.ports import FatalError, TransientError
+from shared.processing.preparation import Preparation
 from shared.processing.records import Committed, Message, Record, TopicPartition
 from shared.processing.retry import Retry
 from shared.processing.worker import Options, Ports, Worker
@@ -61,6 +63,8 @@ class Plan:
     mended_at: float = 8.0
     calm_after: float = 12.0
     churn: tuple[tuple[float, str], ...] = ()
+    preparing: tuple[tuple[float, RulesActivated], ...] = ()
+    """When segmentation's next versions begin to be prepared, each by a process of its own."""
     lasts: float = 8.0
     quiet: float = 3.0
     speed: int = 1
@@ -135,6 +139,8 @@ class World:
         self._start(self._happen())
         self._start(self._tick())
         self._start(self._churn())
+        for moment, written in self.plan.preparing:
+            self._start(self._prepare(moment, written))
         await asyncio.sleep(self.plan.calm_after)
         self.nature.faults.heal()
         self.nature.note("healed")
@@ -198,6 +204,35 @@ class World:
         for moment, service in self.plan.churn:
             await asyncio.sleep(max(moment - self.seconds, 0))
             self._start(self._visit(service))
+
+    async def _prepare(self, moment: float, written: RulesActivated) -> None:
+        """Somebody runs it again until it is done, or can no longer be."""
+        await asyncio.sleep(max(moment - self.seconds, 0))
+        attempt = 0
+        while not self._ending:
+            attempt += 1
+            try:
+                await self._preparation(f"preparing-{written.number}-{attempt}", written).run(lambda *_: None)
+            except (Crashed, TransientError):
+                await asyncio.sleep(0.2 + self.nature.chance.random())
+            except FatalError as error:
+                self.nature.note(f"preparing {written.number} ends: {error}")
+                return
+            else:
+                return
+
+    def _preparation(self, name: str, written: RulesActivated) -> Preparation:
+        topics = tuple(topic.name for topic in inputs_of("segmentation"))
+        process = Process(name, self.nature, MemoryReader(self.log, "nobody's", topics, name))
+        first, scanner = self.domains["segmentation"], FaultyScanner(process, self.log)
+        assert isinstance(first, Successive)
+        versions = FaultyVersions(process, self.versions["segmentation"])
+        partitions = self.plan.partitions
+        return Preparation(first.succeeded_by(written), scanner, topics, partitions, self._committed, versions)
+
+    async def _committed(self, number: int) -> dict[str, int]:
+        offsets = self.log.group(group_of("segmentation")).offsets
+        return {t.name: offsets[TopicPartition(t.name, number)].offset for t in inputs_of("segmentation")}
 
     async def _visit(self, service: str) -> None:
         """One more worker for a while, which then leaves in good order."""
