@@ -1,5 +1,7 @@
 """What rebuild and verify need of a running system, opened without joining the service's group."""
 
+import asyncio
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -15,6 +17,7 @@ from shared.processing.ports import FatalError, LogScanner
 from shared.processing.preparation import Preparation
 from shared.processing.rebuild import Rebuild
 from shared.processing.records import TopicPartition
+from shared.processing.retry import Retry
 from shared.processing.service import Service
 from shared.processing.verify import Verification
 from shared.processing.versions import Lineage, VersionStore
@@ -60,7 +63,8 @@ class Maintenance:
         if not isinstance(first, Successive):
             raise FatalError(f"{self._service.name} has no versions")
         domain, versions = first.succeeded_by(written), self._database.versions
-        return Preparation(domain, self._scanner, self._service.inputs, PARTITIONS, self._stops, versions)
+        retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
+        return Preparation(domain, self._scanner, self._service.inputs, PARTITIONS, self._stops, versions, retry)
 
     async def first(self) -> Domain[Any]:
         """The domain with which the log begins."""

@@ -21,7 +21,7 @@ from shared.processing.memory import MemoryLog, MemoryReader
 from shared.processing.memory_store import MemoryStore
 from shared.processing.memory_versions import MemoryVersions
 from shared.processing.metrics import engine_metrics
-from shared.processing.ports import FatalError, TransientError
+from shared.processing.ports import FatalError
 from shared.processing.preparation import Preparation
 from shared.processing.records import Committed, Message, Record, TopicPartition
 from shared.processing.retry import Retry
@@ -213,7 +213,7 @@ class World:
             attempt += 1
             try:
                 await self._preparation(f"preparing-{written.number}-{attempt}", written).run(lambda *_: None)
-            except (Crashed, TransientError):
+            except Crashed:
                 await asyncio.sleep(0.2 + self.nature.chance.random())
             except FatalError as error:
                 self.nature.note(f"preparing {written.number} ends: {error}")
@@ -228,7 +228,8 @@ class World:
         assert isinstance(first, Successive)
         versions = FaultyVersions(process, self.versions["segmentation"])
         partitions = self.plan.partitions
-        return Preparation(first.succeeded_by(written), scanner, topics, partitions, self._committed, versions)
+        retry = Retry(process.sleep, self.loop_clock, random.Random(self.plan.seed))
+        return Preparation(first.succeeded_by(written), scanner, topics, partitions, self._committed, versions, retry)
 
     async def _committed(self, number: int) -> dict[str, int]:
         offsets = self.log.group(group_of("segmentation")).offsets

@@ -161,14 +161,22 @@ async def test_an_activation_survives_kills_of_the_preparer_and_of_the_owner(cop
     assert told == wanted
     differences = sum('"rules version 2' in value for values in told.values() for value in values)
     assert differences > PEOPLE / 2
-    verdict = copy.verify("segmentation")
-    assert verdict["equal"] is True, verdict
+    assert_equal(copy)
+    rebuilt = copy.command("segmentation", "rebuild")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert_equal(copy)
+    assert await said(copy) == wanted, "a rebuild by the same code tells nothing"
     assert "shadow_2" not in collections(copy)
     assert copy.command("segmentation", "prepare", "--number", "2", "--call-off").returncode == 1
     print(
         f"\nactivation: {3 * PEOPLE} records prepared in {took:.0f} s with a kill; owner killed with {at_the_kill} of "
         f"{PARTITIONS} partitions changed over; {differences} differences of {PEOPLE} customers, each once"
     )
+
+
+def assert_equal(copy: Copy) -> None:
+    verdict = copy.verify("segmentation")
+    assert verdict["equal"] is True, verdict
 
 
 def killed_while_preparing(copy: Copy, file: Path) -> None:

@@ -1,5 +1,7 @@
 """A version folded ahead of its activation: interrupted, resumed, overtaken, called off."""
 
+import asyncio
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ from shared.processing.memory import MemoryScanner
 from shared.processing.ports import FatalError
 from shared.processing.preparation import Preparation
 from shared.processing.records import Record, TopicPartition
+from shared.processing.retry import Retry
 from shared.processing.shadow import Shadow
 from tests.support.example_domains import Counts, activated
 from tests.support.happenings import START, activation, customer, purchase, tick
@@ -60,7 +63,8 @@ def preparing(world: SmallWorld, scanner: MemoryScanner, written: Any = LONGER) 
         return {topic: offsets[TopicPartition(topic, number)].offset for topic in world.inputs}
 
     domain = Counts(True).succeeded_by(written)
-    return Preparation(domain, scanner, world.inputs, world.partitions, stops, world.versions)
+    retry = Retry(asyncio.sleep, lambda: world.clock, random.Random(1))
+    return Preparation(domain, scanner, world.inputs, world.partitions, stops, world.versions, retry)
 
 
 def silent(_partition: int, _records: int) -> None:
