@@ -101,7 +101,7 @@ def _said(known: Known, at: int) -> dict[str, Measure]:
 def _by_category(year: Sequence[Order]) -> dict[str, Fraction]:
     spent: dict[str, Fraction] = {}
     for order in year:
-        for category, net in order.by_category().items():
+        for category, net in order.spent.items():
             spent[category] = spent.get(category, NOTHING) + net
     return {category: net for category, net in spent.items() if net}
 

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 DAY = 86_400_000
 NOTHING = Fraction(0)
-USD = (  # first day from which (as days since 1970-01-01), yuan for a dollar
+_USD = (  # first day from which (as days since 1970-01-01), yuan for a dollar
     (9131, "8.28"), (12985, "8.09"), (13149, "7.97"), (13514, "7.60"), (13879, "6.95"), (14245, "6.83"), (14610, "6.77"),
     (14975, "6.46"), (15340, "6.31"), (15706, "6.19"), (16071, "6.14"), (16436, "6.23"), (16801, "6.64"), (17167, "6.75"),
     (17532, "6.62"), (17897, "6.90"), (18262, "6.90"), (18628, "6.45"), (18993, "6.73"), (19358, "7.10"),
 )  # fmt: skip
+USD = tuple((day * DAY, Fraction(rate)) for day, rate in _USD)
 
 Amounts = dict[str, Fraction]
 """Per currency."""
@@ -25,7 +26,7 @@ Amounts = dict[str, Fraction]
 
 @dataclass
 class Order:
-    """`made`: its purchases. `net`: in the base currency."""
+    """`made`: its purchases. `net`, and `spent` by category: in the base currency."""
 
     at: int
     ids: list[str] = field(default_factory=list)
@@ -34,6 +35,7 @@ class Order:
     refunded: Amounts = field(default_factory=dict)
     is_order: bool = True
     net: Fraction = NOTHING
+    spent: dict[str, Fraction] = field(default_factory=dict)
 
     def by_category(self) -> dict[str, Fraction]:
         """The net amount, in proportion to what was bought under each category; what has none is left out."""
@@ -66,6 +68,7 @@ def booked(facts: Sequence["Fact"]) -> tuple[list[Order], list[Order]]:
             _add(own.refunded, fact.currency, Fraction(fact.amount))
     for order in (*orders.values(), *loose):
         order.net = _net(order)
+        order.spent = order.by_category()
     return _sorted(order for order in orders.values() if not _returned(order)), _sorted(loose)
 
 
@@ -93,8 +96,8 @@ def converted(currency: str, amount: Fraction, at: int) -> Fraction | None:
     """In yuan at the latest rate not after that instant; None where there is none."""
     if currency == "CNY":
         return amount
-    rates = [rate for day, rate in USD if day * DAY <= at] if currency == "USD" else []
-    return amount * Fraction(rates[-1]) if rates else None
+    rates = [rate for first, rate in USD if first <= at] if currency == "USD" else []
+    return amount * rates[-1] if rates else None
 
 
 def worth(amounts: Amounts, at: int) -> Fraction:
