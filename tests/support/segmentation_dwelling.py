@@ -9,7 +9,7 @@ from tests.support.segmentation_oracle import Look, Meaning, Value
 from tests.support.segmentation_orders import DAY, NOTHING
 
 RULES = Path(__file__).with_suffix(".yaml")
-QUARTER, TWO_MONTHS, SILENCE = 90 * DAY, 60 * DAY, 45 * DAY
+FIVE_MONTHS, TWO_MONTHS, SILENCE = 150 * DAY, 60 * DAY, 45 * DAY
 
 
 def _touches(known: Known) -> list[Entry]:
@@ -38,14 +38,16 @@ def _rating(fact: Fact) -> int | None:
 
 
 def _measures(known: Known, at: int) -> dict[str, Measure]:
-    money = [*between(known.orders, at - QUARTER, at), *between(known.loose, at - QUARTER, at)]
+    money = [*between(known.orders, at - FIVE_MONTHS, at), *between(known.loose, at - FIVE_MONTHS, at)]
     touches, stars = _touches(known), _stars(known)
     month, two_months = between(touches, at - MONTH, at), between(touches, at - TWO_MONTHS, at)
     last = [touch for touch in touches if touch.at == touches[-1].at]
     newest = between(stars, at - SEASON, at)[-1:]
     return {
         "spend_in_season": Measure(
-            sum((entry.net for entry in money), NOTHING), money, ((known.orders, QUARTER), (known.loose, QUARTER))
+            sum((entry.net for entry in money), NOTHING),
+            money,
+            ((known.orders, FIVE_MONTHS), (known.loose, FIVE_MONTHS)),
         ),
         "points_in_month": Measure(sum(touch.worth for touch in month), month, ((touches, MONTH),)),
         "touch_days": Measure(len({touch.at // DAY for touch in two_months}), two_months, ((touches, TWO_MONTHS),)),
@@ -57,9 +59,9 @@ def _measures(known: Known, at: int) -> dict[str, Measure]:
 def _spending(look: Look) -> Value:
     spend: Any = look["spend_in_season"]
     now = look.before.get("spending")
-    if spend >= 1000 or (now == "high" and spend >= 300):
+    if spend >= 1000 or (now == "high" and spend >= 90):
         return "high"
-    if spend >= 300 or (now == "medium" and spend >= 99):
+    if spend >= 300 or (now == "medium" and spend >= 5):
         return "medium"
     return "low" if spend > 0 else "none"
 
@@ -90,7 +92,7 @@ def _eager(look: Look) -> bool:
 
 
 DWELLING = Meaning(
-    spans=lambda _known: {MONTH, SILENCE, TWO_MONTHS, QUARTER, SEASON},
+    spans=lambda _known: {MONTH, SILENCE, TWO_MONTHS, FIVE_MONTHS, SEASON},
     measures=_measures,
     dimensions={
         "spending": _spending,
@@ -107,5 +109,5 @@ DWELLING = Meaning(
         ),
         "watched": lambda look: _eager(look) or look.after["mood"] != "fair",
     },
-    hold={"warmth": 7 * DAY, "pace": 60 * DAY},
+    hold={"warmth": 40 * DAY, "pace": 5 * DAY},
 )

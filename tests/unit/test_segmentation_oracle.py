@@ -110,13 +110,13 @@ def test_made_up_histories_under_hysteresis_and_dwell(dwelling: SegmentationDoma
 
 
 def test_a_dimension_in_no_value_dwells_there_too(dwelling: SegmentationDomain, tally: Tally) -> None:
-    """From slow to nothing after 60 days; an answer soon after must wait until 60 more have passed."""
+    """From slow to nothing after 60 days; an answer the day after must wait until five have passed."""
     first, day = 1_153_436_400_001, DAY
     facts = [
         Fact("visit.held", "first", first, first),
-        Fact("survey.answered", "late", first + 64 * day, first + 67 * day, said={"survey": "s"}),
+        Fact("survey.answered", "late", first + 61 * day, first + 62 * day, said={"survey": "s"}),
     ]
     agree(DWELLING, dwelling, facts, first + 2 * YEAR, tally)
     found, _ = driven(dwelling, facts, first + 2 * YEAR)
     pace = [(at - first, one.to) for at, event in found for one in event.changes if one.dimension == "pace"]
-    assert pace[:3] == [(0, "slow"), (60 * day, None), (120 * day, "slow")]
+    assert pace[:3] == [(0, "slow"), (60 * day, None), (65 * day, "slow")]
