@@ -88,9 +88,7 @@ def reasons_agree(meaning: Meaning, change: SegmentChange, truth: Change) -> Non
 
 def _facet_agrees(facet: str, because: Because, truth: Change) -> None:
     """The event that stated it, or took it away; a first value may have been stated long before."""
-    stated = truth.known.stated.get(facet)
-    said = stated[1] if stated is not None else truth.cause and truth.cause.id
-    assert because.events == (said,), (facet, because, truth)
+    assert because.events == (truth.known.stated[facet][1],), (facet, because, truth)
     assert because.expired == ()
 
 

@@ -61,7 +61,7 @@ class Known:
     opinions: tuple[Entry, ...]
     wishes: tuple[Entry, ...]
     budgets: tuple[Entry, ...]
-    stated: Mapping[str, tuple[str | tuple[str, ...], str]]
+    stated: Mapping[str, tuple[str | tuple[str, ...] | None, str]]
 
     def instants(self) -> set[int]:
         return {fact.counts_at for fact in self.facts}
@@ -130,15 +130,13 @@ def _budget(fact: Fact) -> tuple[Fraction] | None:
     return None if worth is None else (worth,)
 
 
-def _stated(facts: Sequence[Fact]) -> dict[str, tuple[str | tuple[str, ...], str]]:
+def _stated(facts: Sequence[Fact]) -> dict[str, tuple[str | tuple[str, ...] | None, str]]:
     """The last word of the log on every facet; a correction to nothing takes it away."""
     stated: dict[str, tuple[Any, str]] = {}
     for fact in facts:
         for name, value in _says(fact).items():
-            if value in (None, [], ()):
-                stated.pop(name, None)
-            else:
-                stated[name] = (value if isinstance(value, str) else tuple(sorted(set(value))), fact.id)
+            one = value if isinstance(value, str) else tuple(sorted(set(value or ())))
+            stated[name] = (one or None, fact.id)
     return stated
 
 
