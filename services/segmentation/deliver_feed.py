@@ -132,8 +132,11 @@ class Feed:
             return
         place = TopicPartition(SEGMENTS.name, outgoing.partition)
         first, _ = (await self._scanner.range(SEGMENTS.name))[place]
+        position = seat.position(place)
+        if position is None:
+            return
         for replay in wanted:
-            cursor = begun(cursor, replay, first, seat.position(place))
+            cursor = begun(cursor, replay, first, position)
         await self._save(outgoing, cursor)
 
     async def _catch_up(self, outgoing: Outgoing, subscription: Subscription, seat: Seat) -> None:
@@ -142,8 +145,10 @@ class Feed:
         if cursor.next is None or len(outgoing.lanes_of(subscription.id)) > HELD - SLICE:
             return
         place = TopicPartition(SEGMENTS.name, outgoing.partition)
-        stop, wanted, seen = seat.position(place), list[Read](), 0
-        next_ = cursor.next
+        stop = seat.position(place)
+        if stop is None:
+            return
+        wanted, seen, next_ = list[Read](), 0, cursor.next
         while next_ < stop and len(wanted) < SLICE and seen < LOOKED_AT:
             records = await self._scanner.read(place, next_, stop, SLICE - len(wanted))
             if not records:

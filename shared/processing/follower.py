@@ -34,8 +34,8 @@ class Seat(Protocol):
 
     def read_to_end(self, partition: TopicPartition) -> bool: ...
 
-    def position(self, partition: TopicPartition) -> int:
-        """From where on records are still to be handed out. KeyError where it is not owned."""
+    def position(self, partition: TopicPartition) -> int | None:
+        """From where on records are still to be handed out. None where it went to somebody else, also in mid-turn."""
 
     async def rewind(self, positions: Mapping[TopicPartition, int]) -> bool:
         """Commits these positions and reads on from them. False: not committed, so nothing has changed."""
@@ -131,9 +131,9 @@ class Follower:
     def read_to_end(self, partition: TopicPartition) -> bool:
         return self._reader.read_to_end(partition)
 
-    def position(self, partition: TopicPartition) -> int:
+    def position(self, partition: TopicPartition) -> int | None:
         """As Seat."""
-        return self._at[partition]
+        return self._at.get(partition)
 
     async def rewind(self, positions: Mapping[TopicPartition, int]) -> bool:
         """As Seat."""

@@ -16,6 +16,7 @@ from services.segmentation.deliver_store import COLLECTIONS, Cursor, DeliverStor
 from services.segmentation.verdicts import Policy
 from shared.clock import to_datetime, wall_clock
 from shared.events import subscriptions as s
+from shared.events.catalog import PARTITIONS
 from shared.processing.mongo import connect, ensure_collection
 from tests.support.deliverers import QUICK, Deliverer, World, eventually, faults, ids
 from tests.support.receivers import Behaviour, Call, Receiver, answering, dripping, hanging, rude
@@ -396,6 +397,50 @@ async def test_crashes_takeovers_and_bad_receivers_lose_and_reorder_nothing(
         await eventually("all has come", lambda: set(fired) <= set(ids(receiver.calls)))
         await eventually("nothing waits", lambda: nothing_waits(last))
         assert faults(receiver.calls, fired, world.said) == []
+
+
+async def test_a_zombie_beside_its_successor_harms_nothing(
+    world: World, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hears nothing of its end and goes on reading, storing, sending and moving cursors, while it can."""
+    monkeypatch.setattr(deliver_feed, "HELD", 10)
+    monkeypatch.setattr(deliver_feed, "SLICE", 5)
+    async with Receiver(answering(500)) as receiver:
+        name = world.subscribe(receiver.url)
+        zombie = await running.start(world)
+        fired = [world.change(customer) for _ in range(12) for customer in CUSTOMERS]
+        await eventually("it is behind", lambda: any_cursor(zombie))
+        zombie.reader.deaf = True
+        zombie.reader.expire()
+        successor = await running.start(world)
+        await eventually("its successor has taken over", lambda: len(successor.board.outgoing) == PARTITIONS)
+        world.replay(name, after_sequence=3)
+        receiver.behave = answering(200)
+        fired += [world.change(customer) for _ in range(5) for customer in CUSTOMERS]
+        await eventually("all has come", lambda: set(fired) <= set(ids(receiver.calls)))
+        await running.kill(zombie)
+        await running.kill(successor)
+        last = await running.start(world)
+        fired += [world.change(customer) for customer in CUSTOMERS]
+        await eventually("all has come, also the newest", lambda: set(fired) <= set(ids(receiver.calls)))
+        await eventually("nothing waits", lambda: nothing_waits(last))
+        assert faults(receiver.calls, fired, world.said) == []
+
+
+async def test_a_change_that_follows_a_subscription_at_once_is_told(
+    world: World, receiver: Receiver, running: Running
+) -> None:
+    """However the reading of the two topics happens to fall."""
+    await running.start(world)
+    fired = []
+    for number in range(10):
+        await asyncio.sleep(0.013 * number)
+        world.subscribe(f"{receiver.url}/{number}")
+        fired.append(world.change(ANA))
+    await eventually("each has what came after it", lambda: len(receiver.calls) >= 55)
+    for number in range(10):
+        mine = [call for call in receiver.calls if call.path.endswith(f"/{number}")]
+        assert set(fired[number:]) <= set(ids(mine))
 
 
 async def test_whoever_lost_a_partition_moves_no_cursor_of_it(world: World) -> None:

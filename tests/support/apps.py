@@ -16,6 +16,8 @@ from services.intake.events_api import EventDoor
 from services.intake.imports import Imports
 from services.intake.rules_api import RulesDesk
 from services.intake.subscriptions_desk import SubscriptionDesk
+from services.segmentation import deliver_api
+from services.segmentation.deliver_board import Board
 from shared.clock import wall_clock
 from shared.processing.connections import Kafka
 from shared.processing.memory_versions import MemoryVersions
@@ -30,7 +32,8 @@ from shared.web.keys import KeyRing
 def build(service: str, keys_file: Path) -> FastAPI:
     """Handlers that are let through find no store or no parts behind them and fail: that is how one sees they were."""
     ring, registry = KeyRing(keys_file), CollectorRegistry()
-    return _intake(ring, registry) if service == "intake" else _reader(service, ring, registry)
+    makers = {"intake": _intake, "webhooks": _webhooks}
+    return makers[service](ring, registry) if service in makers else _reader(service, ring, registry)
 
 
 def _ready() -> Readiness:
@@ -57,6 +60,11 @@ def _reader(service: str, ring: KeyRing, registry: CollectorRegistry) -> FastAPI
         MemoryVersions(),
     )
     return build_app(service, service, ring, _ready, [whole.build_router(premises)], registry)
+
+
+def _webhooks(ring: KeyRing, registry: CollectorRegistry) -> FastAPI:
+    nothing: Any = None
+    return build_app("webhooks", "webhooks", ring, _ready, [deliver_api.build_router(Board(), nothing)], registry)
 
 
 def _intake(ring: KeyRing, registry: CollectorRegistry) -> FastAPI:
