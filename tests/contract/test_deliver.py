@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ from shared.clock import to_datetime, wall_clock
 from shared.events import subscriptions as s
 from shared.events.catalog import PARTITIONS
 from shared.processing.mongo import connect, ensure_collection
+from shared.processing.records import Fetched
 from tests.support.deliverers import QUICK, Deliverer, World, eventually, faults, ids
 from tests.support.receivers import Behaviour, Call, Receiver, answering, dripping, hanging, rude
 
@@ -425,6 +426,50 @@ async def test_a_zombie_beside_its_successor_harms_nothing(
         await eventually("all has come, also the newest", lambda: set(fired) <= set(ids(receiver.calls)))
         await eventually("nothing waits", lambda: nothing_waits(last))
         assert faults(receiver.calls, fired, world.said) == []
+
+
+async def test_a_zombie_cannot_say_that_a_subscription_goes_with_the_present(
+    world: World, receiver: Receiver, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its present is the past: what came since would be passed over. Step by step, nothing is sent before the end."""
+    monkeypatch.setattr(deliver_feed, "HELD", 4)
+    monkeypatch.setattr(deliver_feed, "SLICE", 2)
+    world.subscribe(receiver.url)
+    zombie, successor = Deliverer(world, "zombie"), Deliverer(world, "successor")
+    before = [world.change(ANA) for _ in range(20)]
+    await zombie.follower.start()
+    await zombie.follower.step()
+    zombie.reader.deaf = True
+    zombie.reader.expire()
+    monkeypatch.setattr(zombie.reader, "fetch", nothing_new(zombie))
+    await successor.follower.start()
+    await successor.follower.step()
+    since = [world.change(ANA) for _ in range(10)]
+    await successor.follower.step()
+    await successor.follower.commit()
+    for _ in range(2 * len(before)):
+        await drained(zombie)
+        await zombie.follower.step()
+    successor.reader.expire()
+    await running.start(world)
+    await eventually("nothing since then is missing", lambda: set(since) <= set(ids(receiver.calls)))
+    await zombie.caller.close()
+    await successor.caller.close()
+
+
+def nothing_new(deliverer: Deliverer) -> Callable[[int, float], Awaitable[Fetched]]:
+    async def fetch(_limit: int, _wait: float) -> Fetched:
+        return Fetched([], deliverer.reader.epoch())
+
+    return fetch
+
+
+async def drained(deliverer: Deliverer) -> None:
+    """As if all that waits had been delivered."""
+    for lanes in deliverer.board.lanes():
+        while (delivery := lanes.take(wall_clock())) is not None:
+            lanes.done(delivery)
+            await deliverer.store.remove([delivery.id])
 
 
 async def test_a_change_that_follows_a_subscription_at_once_is_told(
