@@ -15,6 +15,7 @@ from services.segmentation.chronicle import Chronicle
 from services.segmentation.feed import Feed
 from services.segmentation.followed import Followed
 from services.segmentation.ledgers import FLOWS, FLOWS_INDEXES, SIZES, Ledgers
+from services.segmentation.members import MEMBERS, MEMBERS_INDEXES, Members
 from services.segmentation.processor import build_domain
 from services.segmentation.reads import Reads
 from services.segmentation.remaking import WANTED, Remaking
@@ -36,7 +37,8 @@ def build_router(premises: Premises) -> APIRouter:
     changes, trail = Changes(premises.collection(CHANGES)), Trail(premises.collection(TRAIL))
     ledgers = Ledgers(premises.collection(SIZES), premises.collection(FLOWS))
     followed = Followed(ledgers, premises.kafka.lag().ends, premises.freshness, wall_clock)
-    queries, as_of = SegmentationQueries(premises.documents), AsOf(trail, premises.kafka.scanner())
+    queries = SegmentationQueries(premises.documents, Members(premises.collection(MEMBERS)))
+    as_of = AsOf(trail, premises.kafka.scanner())
     feed = Feed(changes, followed.offsets)
     in_force = RulesInForce(domain, premises.versions)
     return api.build_router(Reads(in_force, queries, premises.freshness, followed, changes, ledgers, as_of, feed))
@@ -50,9 +52,11 @@ def indexes(_config_dir: Path) -> tuple[Index, ...]:
 
 def build_chronicle(collection: Callable[[str], Collection], writer: LogWriter, numbers: Numbers) -> Chronicle:
     changes, trail = Changes(collection(CHANGES)), Trail(collection(TRAIL))
-    ledgers = Ledgers(collection(SIZES), collection(FLOWS))
-    remaking = Remaking(collection(WANTED), changes, ledgers, trail)
-    return Chronicle(changes, ledgers, trail, Snapshot(changes, writer, numbers, wall_clock), remaking, wall_clock)
+    members, ledgers = Members(collection(MEMBERS)), Ledgers(collection(SIZES), collection(FLOWS))
+    remaking = Remaking(collection(WANTED), changes, members, ledgers, trail)
+    return Chronicle(
+        changes, members, ledgers, trail, Snapshot(changes, writer, numbers, wall_clock), remaking, wall_clock
+    )
 
 
 async def follow(premises: Premises) -> None:
@@ -65,6 +69,13 @@ async def follow(premises: Premises) -> None:
     await Follower(make_reader, chronicle, retry, premises.busy, asyncio.sleep).run()
 
 
-COLLECTIONS = {CHANGES: CHANGES_INDEXES, SIZES: (), FLOWS: FLOWS_INDEXES, TRAIL: TRAIL_INDEXES, WANTED: ()}
+COLLECTIONS = {
+    CHANGES: CHANGES_INDEXES,
+    MEMBERS: MEMBERS_INDEXES,
+    SIZES: (),
+    FLOWS: FLOWS_INDEXES,
+    TRAIL: TRAIL_INDEXES,
+    WANTED: (),
+}
 
 SERVICE = Service("segmentation", build_domain, indexes, build_router, COLLECTIONS, follow)

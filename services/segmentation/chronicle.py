@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from services.segmentation.changes import Changes, Said
 from services.segmentation.ledgers import Ledgers, Mark, Step
+from services.segmentation.members import Members
 from services.segmentation.moves import Moves, departure, moves_of
 from services.segmentation.remaking import Remaking
 from services.segmentation.snapshot import Snapshot
@@ -31,9 +32,17 @@ class Chronicle:
     """Implements Listener for the topics of `catalog.CHRONICLE`."""
 
     def __init__(
-        self, changes: Changes, ledgers: Ledgers, trail: Trail, snapshot: Snapshot, remaking: Remaking, clock: Clock
+        self,
+        changes: Changes,
+        members: Members,
+        ledgers: Ledgers,
+        trail: Trail,
+        snapshot: Snapshot,
+        remaking: Remaking,
+        clock: Clock,
     ) -> None:
         self._changes = changes
+        self._members = members
         self._ledgers = ledgers
         self._trail = trail
         self._snapshot = snapshot
@@ -68,13 +77,15 @@ class Chronicle:
         return self._snapshot.held()
 
     async def _record(self, records: Sequence[Record]) -> None:
-        """Recorded, then counted, then what was erased deleted: in this order each step can be told from what is there."""
+        """Recorded, listed and counted, then what was erased deleted: so each step can be told from what is there."""
         heard = [(record, event) for record in records if (event := _decoded(record)) is not None]
         said = [one for record, event in heard if (one := said_by(record, event)) is not None]
         known = await self._changes.known({name for one in said for name in (one.id, one.customer_id)})
         first = first_occurrences(said, known)
         await self._changes.insert([one for one in first if not one.forgets and one.id not in known])
-        await self._ledgers.count(marks(heard), await self._steps(first))
+        steps = await self._steps(first)
+        await self._members.take(zip(first, steps, strict=True))
+        await self._ledgers.count(marks(heard), steps)
         for one in first:
             if one.forgets:
                 await self._changes.forget(one)

@@ -11,6 +11,7 @@ import typer
 from services.segmentation.bootstrap import COLLECTIONS, indexes
 from services.segmentation.changes import CHANGES, Changes
 from services.segmentation.ledgers import FLOWS, SIZES, Ledgers
+from services.segmentation.members import MEMBERS, Members
 from services.segmentation.remaking import WANTED, Remaking
 from services.segmentation.trail import TRAIL, Trail
 from shared.events.catalog import CHRONICLE
@@ -62,7 +63,8 @@ class _Desk:
         )  # fmt: skip
         changes, trail = Changes(database.collection(CHANGES)), Trail(database.collection(TRAIL))
         ledgers = Ledgers(database.collection(SIZES), database.collection(FLOWS))
-        remaking = Remaking(database.collection(WANTED), changes, ledgers, trail)
+        members = Members(database.collection(MEMBERS))
+        remaking = Remaking(database.collection(WANTED), changes, members, ledgers, trail)
         return cls(Kafka(settings, "segmentation-chronicle", stack), ledgers, remaking)
 
     async def ends(self) -> dict[TopicPartition, int]:

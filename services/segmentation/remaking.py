@@ -2,6 +2,7 @@
 
 from services.segmentation.changes import Changes
 from services.segmentation.ledgers import Ledgers, Tally
+from services.segmentation.members import Members
 from services.segmentation.trail import Trail
 from shared.events.catalog import CHRONICLE
 from shared.processing.follower import Seat
@@ -18,9 +19,10 @@ class Remaking:
     Order: positions back, then rows deleted, then the sizes begun anew. Whatever ends it half-way, it begins again.
     """
 
-    def __init__(self, wanted: Collection, changes: Changes, ledgers: Ledgers, trail: Trail) -> None:
+    def __init__(self, wanted: Collection, changes: Changes, members: Members, ledgers: Ledgers, trail: Trail) -> None:
         self._wanted = wanted
         self._changes = changes
+        self._members = members
         self._ledgers = ledgers
         self._trail = trail
 
@@ -49,5 +51,6 @@ class Remaking:
         if not await seat.rewind(dict.fromkeys(places, 0)):
             return
         await self._changes.clear(tally.partition, tally.mark.offset)
+        await self._members.clear(tally.partition)
         await self._trail.clear(tally.partition)
         await self._ledgers.reset(tally, generation)

@@ -11,7 +11,7 @@ from services.segmentation.moves import COMPOSITES, Moves, summed
 from services.segmentation.program import Program
 from services.segmentation.reads import Reads
 from services.segmentation.store import Customer
-from shared.clock import to_rfc3339
+from shared.clock import Instant, to_rfc3339
 from shared.web.problems import Problem
 
 MemberCursor = Annotated[str | None, Query(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
@@ -84,10 +84,9 @@ def _members_route(router: APIRouter, reads: Reads) -> None:
     async def members(dimension: str, value: Value, after: MemberCursor = None, limit: Limit = 100) -> Answer:
         """Who is in a value now, by id; for `composites` who is in the one of that name."""
         _known_segment((await reads.in_force.newest()).program, dimension, value)
-        found = await reads.queries.members(dimension, value, after, limit)
+        found, following = await reads.queries.members(dimension, value, after, limit)
         page = [_member(customer, dimension) for customer in found]
-        following = found[-1].state.customer_id if len(found) == limit else None
-        return {"members": page, "next": following, **await reads.freshness.of(None)}
+        return {"members": page, "next": following, **await reads.followed.of(None)}
 
 
 def _known_dimension(program: Program, dimension: str) -> None:
@@ -103,12 +102,15 @@ def _known_segment(program: Program, dimension: str, value: str) -> None:
 
 
 def _member(customer: Customer, dimension: str) -> Answer:
-    """`since` None: the customer left the segment while the page was read."""
-    if dimension == COMPOSITES:
-        since = None if customer.state.composites is None else customer.state.composites[1]
-    else:
-        _, since, _ = customer.state.segments.get(dimension, (None, None, None))
+    since = _since(customer, dimension)
     return {"customer_id": customer.state.customer_id, "since": None if since is None else to_rfc3339(since)}
+
+
+def _since(customer: Customer, dimension: str) -> Instant | None:
+    """Of the dimension's value as a whole, where several hold at once."""
+    if dimension == COMPOSITES:
+        return None if customer.state.composites is None else customer.state.composites[1]
+    return customer.state.segments[dimension][1] if dimension in customer.state.segments else None
 
 
 def _changes_route(router: APIRouter, reads: Reads) -> None:

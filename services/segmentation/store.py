@@ -2,15 +2,11 @@
 
 from typing import Any, NamedTuple, Protocol
 
+from services.segmentation.members import Members, segment_of
 from services.segmentation.moves import COMPOSITES
 from services.segmentation.state import CustomerState
 from shared.clock import Instant
 from shared.processing.document import Document
-
-COMPOSITES_FIELD = f"view.{COMPOSITES}"
-
-WIDTH = 2**32
-FIRST_STRIDE = WIDTH // 256
 
 
 class Documents(Protocol):
@@ -35,37 +31,40 @@ class Customer(NamedTuple):
 
 
 class SegmentationQueries:
-    def __init__(self, documents: Documents) -> None:
+    def __init__(self, documents: Documents, members: Members) -> None:
         self._documents = documents
+        self._members = members
 
     async def customer(self, customer_id: str) -> Customer | None:
         document = await self._documents.one(customer_id)
         return None if document is None else _customer(document)
 
-    async def members(self, dimension: str, value: str, after: str | None, limit: int) -> list[Customer]:
-        """By id, beyond `after`. Ids are spread evenly, so strides of the id space keep each question narrow."""
-        found: list[Document] = []
-        stride, low = FIRST_STRIDE, after or ""
+    async def members(
+        self, dimension: str, value: str, after: str | None, limit: int
+    ) -> tuple[list[Customer], str | None]:
+        """By id, beyond `after`; and where the next page begins (None: there is none). Rows whose customer has left
+        meanwhile are passed over."""
+        found: list[Customer] = []
         while len(found) < limit:
-            high = _beyond(low, stride)
-            wanted: dict[str, Any] = _in(dimension, value)
-            if high is not None:
-                wanted["_id"] = {"$lte": high}
-            found += await self._documents.find(wanted, low or None, limit - len(found))
-            if high is None:
-                break
-            low, stride = high, stride * 4
-        return [customer for document in found if (customer := _customer(document)) is not None]
+            wanted = limit - len(found)
+            ids = await self._members.page(segment_of(dimension, value), after, wanted)
+            found += [one for one in await self.customers(ids) if is_in(one.state, dimension, value)]
+            if len(ids) < wanted:
+                return found, None
+            after = ids[-1]
+        return found, after
+
+    async def customers(self, ids: list[str]) -> list[Customer]:
+        """Those of whom there is a state, by id."""
+        documents = await self._documents.find({"_id": {"$in": ids}}, None, len(ids)) if ids else []
+        return [customer for document in documents if (customer := _customer(document)) is not None]
 
 
-def _in(dimension: str, value: str) -> dict[str, Any]:
-    return {COMPOSITES_FIELD if dimension == COMPOSITES else f"view.memberships.{dimension}": value}
-
-
-def _beyond(low: str, stride: int) -> str | None:
-    """The id that lies a stride further on in the space of UUIDs; None beyond its end."""
-    start = int(low[:8], 16) if low else 0
-    return f"{start + stride:08x}" if start + stride < WIDTH else None
+def is_in(state: CustomerState, dimension: str, value: str) -> bool:
+    if dimension == COMPOSITES:
+        return state.composites is not None and value in state.composites[0]
+    held = state.segments.get(dimension, (None,))[0]
+    return value in held if isinstance(held, tuple) else value == held
 
 
 def _customer(document: Document) -> Customer | None:

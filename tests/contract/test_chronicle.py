@@ -16,6 +16,7 @@ from services.segmentation import chronicle, ledgers
 from services.segmentation.bootstrap import COLLECTIONS
 from services.segmentation.changes import CHANGES, Changes, Said, change_id
 from services.segmentation.ledgers import NOWHERE, Mark, Tally
+from services.segmentation.members import MEMBERS
 from services.segmentation.moves import Moves
 from shared.processing.mongo import connect, ensure_collection
 from tests.support.chronicle_world import Fate, Following, Output, SeatOfAll
@@ -60,6 +61,8 @@ async def lived(database: Any, seed: int) -> tuple[Output, Following]:
 async def judge(database: Any, output: Output, following: Following) -> None:
     assert await following.sizes() == output.sizes(), "sizes differ from a count over everybody"
     assert await following.ledgers.flows(*EVER) == output.moves, "moves differ from those that were said"
+    listed = {(row["segment"], row["customer"]) async for row in database[MEMBERS].find()}
+    assert listed == output.members(), "members are others than those who are there"
     rows = {row["_id"]: row async for row in database[CHANGES].find()}
     wanted = {change_id(p.customer_id, n + 1) for p in output.people if not p.forgotten for n in range(len(p.said))}
     gone = {person.customer_id for person in output.people if person.forgotten}

@@ -103,6 +103,52 @@ async def test_what_was_known_then_says_since_when_and_why(world: ReadWorld, cli
     assert answer["behind_seconds"] == 0.0
 
 
+@pytest.mark.parametrize("limit", [1, 7, 19, 20, 1000])
+async def test_members_page_by_page_each_once(world: ReadWorld, client: Client, limit: int) -> None:
+    """Twenty customers spread over the ids; the tenth buys twelve times; the last is erased meanwhile."""
+    people = [f"{number * 0x0C000000:08x}-0000-4000-8000-00000000abcd" for number in range(20)]
+    world.world.append(*(bought(who, f"p{n}", START + n * HOUR) for n, who in enumerate(people)))
+    world.world.append(*(bought(people[9], f"more{n}", START + DAY + n * HOUR) for n in range(11)))
+    await world.work()
+    seen: list[str] = []
+    after = None
+    for turn in range(25):
+        page = await client.get("/segments/purchase_frequency/low", limit=limit, after=after)
+        assert len(page["members"]) <= limit
+        seen += [member["customer_id"] for member in page["members"]]
+        assert all(member["since"] for member in page["members"])
+        if turn == 0:
+            world.world.append(happened(people[19], "customer.erased", "gone", START + 2 * DAY, receipt_id="r"))
+            await world.work()
+        after = page["next"]
+        if after is None:
+            break
+    gone = {people[9]} if limit >= 19 else {people[9], people[19]}
+    assert seen == [who for who in people if who not in gone]
+
+
+async def test_members_of_a_list_value_and_of_a_composite(world: ReadWorld, client: Client) -> None:
+    stated = {"interests": ["tea", "go"], "region": "east/north"}
+    world.world.append(happened(BEA, "customer.registered", "b", START, facets=stated))
+    world.world.append(*(bought(BEA, f"b{n}", START + n * 20 * DAY, "900") for n in range(12)))
+    await world.work()
+    for path in ("interests/go", "interests/tea", "region/east/north", "composites/vip"):
+        page = await client.get(f"/segments/{path}")
+        assert [member["customer_id"] for member in page["members"]] == [BEA], path
+    assert (await client.get("/segments/interests/chess"))["members"] == []
+
+
+async def test_a_row_whose_customer_has_left_is_passed_over(world: ReadWorld, client: Client) -> None:
+    """As a process leaves it that wrote long after another had taken its place."""
+    world.world.append(*story())
+    await world.work()
+    stale = {"_id": "x", "segment": "lifecycle=churned", "customer": ANNE, "partition": 0, "sequence": 1}
+    await world.database["members"].insert_one(stale)
+    assert (await client.get("/segments/lifecycle/churned"))["members"] == []
+    page = await client.get("/segments/purchase_frequency/medium")
+    assert [member["customer_id"] for member in page["members"]] == [ANNE]
+
+
 async def test_every_change_newest_first_page_by_page(world: ReadWorld, client: Client) -> None:
     world.world.append(*story())
     await world.work()

@@ -10,6 +10,7 @@ from typing import Any
 from services.segmentation.changes import CHANGES, Changes
 from services.segmentation.chronicle import Chronicle
 from services.segmentation.ledgers import FLOWS, SIZES, Ledgers
+from services.segmentation.members import MEMBERS, Members, segment_of
 from services.segmentation.moves import COMPOSITES, Moves, Sizes, summed
 from services.segmentation.remaking import WANTED, Remaking
 from services.segmentation.snapshot import Snapshot
@@ -100,6 +101,15 @@ class Output:
                         found.setdefault(dimension, Counter())[one] += 1
         return found
 
+    def members(self) -> set[tuple[str, str]]:
+        """(segment, customer) of everybody who is in a value."""
+        held = [(p.customer_id, d, v) for p in self.people for d, v in p.held.items() if v is not None]
+        return {
+            (segment_of(dimension, one), customer)
+            for customer, dimension, value in held
+            for one in (value if isinstance(value, tuple) else (value,))
+        }
+
     def _change(self) -> None:
         person = self._chance.choice([p for p in self.people if not p.forgotten])
         before, after = dict(person.held), self._others(person.held)
@@ -182,13 +192,18 @@ class Following:
         self._begin()
 
     def _begin(self) -> None:
-        rows = {name: Mortal(self._database, name, self.fate) for name in (CHANGES, SIZES, FLOWS, TRAIL, WANTED)}
+        rows = {
+            name: Mortal(self._database, name, self.fate) for name in (CHANGES, MEMBERS, SIZES, FLOWS, TRAIL, WANTED)
+        }
         self.changes, self.trail = Changes(rows[CHANGES]), Trail(rows[TRAIL])
         self.ledgers = Ledgers(rows[SIZES], rows[FLOWS])
-        self.remaking = Remaking(rows[WANTED], self.changes, self.ledgers, self.trail)
+        self.members = Members(rows[MEMBERS])
+        self.remaking = Remaking(rows[WANTED], self.changes, self.members, self.ledgers, self.trail)
         nobody: Any = None
         snapshot = Snapshot(self.changes, nobody, _no_numbers, wall_clock)
-        self.chronicle = Chronicle(self.changes, self.ledgers, self.trail, snapshot, self.remaking, wall_clock)
+        self.chronicle = Chronicle(
+            self.changes, self.members, self.ledgers, self.trail, snapshot, self.remaking, wall_clock
+        )
         self.position = dict(self.committed)
 
     async def catch_up(self) -> None:

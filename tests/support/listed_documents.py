@@ -7,7 +7,7 @@ from shared.processing.document import Document
 
 
 class ListedDocuments:
-    """Equal fields by dotted path (a list holds what is in it), `_id` beyond and up to. `listed` may be changed or given."""
+    """Equal fields by dotted path (a list holds what is in it), `_id` beyond or among. `listed` may be changed or given."""
 
     def __init__(self, listed: Iterable[Document] = (), of: Callable[[], Iterable[Document]] | None = None) -> None:
         self.listed = list(listed)
@@ -34,7 +34,7 @@ def _matches(document: Document, wanted: dict[str, Any]) -> bool:
 
 def _fits(document: Document, path: str, value: Any) -> bool:
     if path == "_id":
-        return bool(document.id <= value["$lte"])
+        return document.id in value["$in"]
     found: Any = document.to_fields()
     for part in path.split("."):
         found = found.get(part, {})

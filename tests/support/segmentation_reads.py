@@ -15,6 +15,7 @@ from services.segmentation.changes import CHANGES, Changes
 from services.segmentation.feed import Feed
 from services.segmentation.followed import Followed
 from services.segmentation.ledgers import FLOWS, SIZES, Ledgers
+from services.segmentation.members import MEMBERS, Members
 from services.segmentation.reads import Reads
 from services.segmentation.rules_in_force import RulesInForce
 from services.segmentation.store import SegmentationQueries
@@ -58,7 +59,8 @@ class ReadWorld:
         freshness = Freshness(self._progress)
         followed = Followed(ledgers, self._ends, freshness, lambda: self.world.clock)
         as_of = AsOf(trail, MemoryScanner(self.world.log))
-        queries, feed = SegmentationQueries(self.documents), Feed(changes, followed.offsets)
+        queries = SegmentationQueries(self.documents, Members(self._collection(MEMBERS)))
+        feed = Feed(changes, followed.offsets)
         in_force = RulesInForce(self.domain, self.world.versions)
         return Reads(in_force, queries, freshness, followed, changes, ledgers, as_of, feed)
 

@@ -80,7 +80,7 @@ async def client(
     ring = KeyRing(tmp_path / "keys.json")
     key, _ = ring.create("test", ["read"])
     chronicle: Any = None
-    queries, freshness = SegmentationQueries(documents), Freshness(progress)
+    queries, freshness = SegmentationQueries(documents, chronicle), Freshness(progress)
     reads = Reads(
         RulesInForce(domain, versions), queries, freshness, chronicle, chronicle, chronicle, chronicle, chronicle
     )
@@ -114,35 +114,6 @@ async def test_when_each_dimension_changes_next_and_to_what(client: AsyncClient,
     assert memberships["purchase_frequency"]["next"] == {"at": to_rfc3339(T0 + 365 * DAY), "to": "none"}
     assert set(memberships["status"]["note"]) == {"en", "zh"}
     assert answer["folded"] == 0
-
-
-@pytest.mark.parametrize("limit", [1, 2, 7, 19, 20, 1000])
-async def test_members_page_by_page_each_once(client: AsyncClient, documents: ListedDocuments, limit: int) -> None:
-    seen, after = [], None
-    for _ in range(25):
-        cursor = {} if after is None else {"after": after}
-        page = (await client.get("/v1/segments/purchase_frequency/low", params={"limit": limit, **cursor})).json()
-        assert len(page["members"]) <= limit
-        seen += [member["customer_id"] for member in page["members"]]
-        after = page["next"]
-        if after is None:
-            break
-    assert seen == [document.id for number, document in enumerate(documents.listed) if number != 9]
-
-
-async def test_members_of_a_list_value_and_of_a_composite(
-    client: AsyncClient, domain: SegmentationDomain, documents: ListedDocuments
-) -> None:
-    stated = {"facets": {"interests": ["tea", "go"], "region": "east/north"}}
-    keen = [Fact("purchase", f"k{n}", T0 + n * 20 * DAY, T0 + n * 20 * DAY, amount="900") for n in range(12)]
-    facts = [Fact("registered", "r", T0, T0, said=stated), *keen]
-    vip = document_of(domain, NOBODY, facts)
-    documents.listed.append(vip)
-    for path in ("interests/go", "interests/tea", "region/east/north", "composites/vip"):
-        page = (await client.get(f"/v1/segments/{path}")).json()
-        assert [member["customer_id"] for member in page["members"]][-1] == NOBODY, path
-        assert all(member["since"] for member in page["members"])
-    assert (await client.get("/v1/segments/interests/chess")).json()["members"] == []
 
 
 async def test_the_rules_in_force(client: AsyncClient) -> None:
