@@ -99,7 +99,8 @@ class Ownership:
     async def _look_ahead(self, owned: Owned) -> None:
         """As far as the wall clock too: in a quiet log only a timer that we know of can make us ask for a tick."""
         until = max(owned.time.now, self._clock())
-        await self._retry("reading timers", lambda: owned.look_ahead(self._store, until))
+        if until >= owned.timers.horizon:
+            await self._retry("reading timers", lambda: owned.look_ahead(self._store, until))
 
     def accept(self, fetched: Fetched) -> None:
         """Whatever was fetched across a rebalance, or leaves a gap, is fetched again from where we are."""

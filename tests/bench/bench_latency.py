@@ -76,7 +76,7 @@ async def measure(effort: Effort) -> list[Figure]:
             for _ in range(effort.runs):
                 runs.append(await one_run(on, intake.port, key, effort.of(SECONDS)))
                 print(f"202 to change: p50 {percentile(runs[-1], 0.5):.1f} ms, p99 {percentile(runs[-1], 0.99):.1f} ms")
-    note = f"{RATE}/s, 202 read to change received"
+    note = f"{RATE}/s, all standard dimensions, 202 read to change received"
     return [
         Figure("accepted → change, p50", tuple(percentile(r, 0.5) for r in runs), "ms", 20, at_least=False, note=note),
         Figure(
