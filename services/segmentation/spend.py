@@ -30,7 +30,8 @@ class StreamSum(Added):
         return False
 
     def shown(self, value: Number) -> str:
-        return f"{value:f}"
+        """A whole number as it was written, too: Python would give it six decimals."""
+        return f"{Decimal(value):f}"
 
 
 class NetSpend(StreamSum):
