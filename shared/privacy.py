@@ -79,7 +79,8 @@ class MemoryKeyStore:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What only intake holds. Whoever has both can read every customer that is not erased."""
+    """What only intake holds, and the sender of webhooks for the sake of their secrets. Whoever has both keys can read every
+    customer that is not erased."""
 
     key_encryption_key: bytes = field(repr=False)
     blind_index_pepper: bytes = field(repr=False)

@@ -3,8 +3,8 @@
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -23,8 +23,6 @@ REST_SECONDS = 2.0
 """For the body of an answer whose status is known."""
 CONNECTIONS = 1_000
 """More than there can be calls at once: 100 subscriptions with 8 each. Nobody waits for another's connection."""
-MOST_NAMES = 128
-"""More than there are subscriptions."""
 AGENT = "Guanxi-Webhooks"
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -36,29 +34,47 @@ class AddressRefused(Exception):
 
 
 class Names:
-    """The addresses of names, as this machine finds them. A name server that does not answer holds a thread for a while;
-    each name is asked for once at a time, and there are threads for all of them, so it holds up no other name."""
+    """The addresses of names, as this machine finds them. A name server that does not answer holds a thread for as long as it
+    likes: so each name is asked for once at a time, in a thread of its own, for which neither another name nor our end waits."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(MOST_NAMES, "names")
         self._asked: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def find(self, host: str, port: int) -> list[str]:
         """OSError where there are none."""
         key = (host, port)
         if key not in self._asked:
-            asked = asyncio.get_running_loop().run_in_executor(self._threads, _addresses, host, port)
-            asked.add_done_callback(lambda done: self._answered(key, done))
-            self._asked[key] = asked
+            self._asked[key] = self._ask(key)
         return await asyncio.shield(self._asked[key])
 
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def _ask(self, key: tuple[str, int]) -> "asyncio.Future[list[str]]":
+        loop = asyncio.get_running_loop()
+        asked: asyncio.Future[list[str]] = loop.create_future()
 
-    def _answered(self, key: tuple[str, int], done: "asyncio.Future[list[str]]") -> None:
-        self._asked.pop(key, None)
-        if not done.cancelled():
-            done.exception()  # whoever asked may have gone
+        def answer(found: list[str] | OSError) -> None:
+            self._asked.pop(key, None)
+            if isinstance(found, OSError):
+                asked.set_exception(found)
+                asked.exception()  # whoever asked may have gone
+            else:
+                asked.set_result(found)
+
+        def look() -> None:
+            found = _addresses_or_error(*key)
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(answer, found)
+
+        threading.Thread(target=look, name="names", daemon=True).start()
+        return asked
+
+
+def _addresses_or_error(host: str, port: int) -> list[str] | OSError:
+    try:
+        return _addresses(host, port)
+    except OSError as error:
+        return error
+    except UnicodeError:
+        return OSError("no name")
 
 
 def _addresses(host: str, port: int) -> list[str]:
@@ -107,17 +123,15 @@ class Caller:
     ) -> None:
         self._clock = clock
         self._seconds = seconds
-        self._names = Names()
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=trust or httpcore.default_ssl_context(),
             max_connections=CONNECTIONS,
             keepalive_expiry=30.0,
-            network_backend=GuardedBackend(find or self._names.find, private=private),
+            network_backend=GuardedBackend(find or Names().find, private=private),
         )
 
     async def close(self) -> None:
         await self._pool.aclose()
-        self._names.close()
 
     async def post(self, url: str, headers: Headers, body: bytes) -> Answer:
         """Never raises: whatever happens is an answer or the reason why there is none."""

@@ -276,6 +276,16 @@ def sobering(behave: Behaviour) -> Behaviour:
     return answer
 
 
+async def test_a_large_change_is_sent_whole(world: World, receiver: Receiver, running: Running) -> None:
+    world.subscribe(receiver.url)
+    deliverer = await running.start(world)
+    fired = world.change(ANA, composites=tuple(f"segment-{number}-中文" for number in range(4_000)))
+    await eventually("it has come", lambda: len(receiver.calls) == 1)
+    assert len(receiver.calls[0].body) > 60_000
+    assert faults(receiver.calls, [fired], world.said) == []
+    assert deliverer.registry.get_sample_value("guanxi_webhook_large_total") == 1
+
+
 # Replays
 
 
