@@ -42,6 +42,7 @@ def agree(meaning: Meaning, domain: SegmentationDomain, facts: Sequence[Fact], e
     drive = Drive(domain, domain.initial(CUSTOMER))
     found = [change for fact in facts for change in drive.apply(fact)]
     foretold = {} if drive.erased else domain.forecast(drive.state, facts[-1].at)
+    explained = {} if drive.erased else domain.because(drive.state, facts[-1].at)
     found += drive.until(end)
     expected = history(meaning, facts, end)
     assert [_told(at, event) for at, event in found] == [_foreseen(change) for change in expected]
@@ -50,7 +51,24 @@ def agree(meaning: Meaning, domain: SegmentationDomain, facts: Sequence[Fact], e
         for one in event.changes:
             reasons_agree(meaning, one, change)
     assert foretold == _to_come(expected, facts[-1].at)
+    told = {} if drive.erased else next((c.memberships for c in expected[::-1] if c.at <= facts[-1].at), {})
+    assert explained.keys() - {COMPOSITES} == told.keys()
+    _explained(meaning, explained, facts)
     tally.add(drive, facts, expected)
+
+
+def _explained(meaning: Meaning, explained: Mapping[str, Mapping[str, Any]], facts: Sequence[Fact]) -> None:
+    """What is said of the present without any change: measured values, and the events that they were made of."""
+    everything = known(facts)
+    measures = meaning.measures(everything, facts[-1].at)
+    for dimension, because in explained.items():
+        named = {name: measures[name] for name in because["values"] if name in measures}
+        for name, measure in named.items():
+            assert as_measured(measure, because["values"][name]["value"]) == measure.value, (dimension, name)
+        made_of = {i for measure in named.values() for i in measure.ids}
+        stated = {i for _, i in everything.stated.values()}
+        assert made_of <= set(because["events"]) <= made_of | stated, (dimension, because)
+        assert not because["expired"], (dimension, because)
 
 
 def _to_come(expected: Sequence[Change], after: int) -> dict[str, tuple[int, Value]]:
