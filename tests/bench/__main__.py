@@ -20,6 +20,7 @@ from tests.bench import (
     bench_campaign,
     bench_decode,
     bench_dimensions,
+    bench_engine,
     bench_growth,
     bench_intake,
     bench_latency,
@@ -43,6 +44,7 @@ async def decode(effort: Effort) -> list[Figure]:
 
 ALL: dict[str, Measure] = {
     "decode": decode,
+    "engine": bench_engine.measure,
     "intake": bench_intake.measure,
     "latency": bench_latency.measure,
     "takeover": bench_takeover.measure,

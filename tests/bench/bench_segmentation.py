@@ -32,7 +32,7 @@ async def ours(on: Stage, total: int, workers: int = 1, rules: Path = FIVE) -> P
     await on.commit_zero(SEGMENTATION, [CUSTOMERS.name])
     await on.commit_zero(CHRONICLE.group, CHRONICLE.inputs)
     on.drop(database_of("segmentation"))
-    environment = on.environment(GUANXI_SEGMENTATION_PORT="0", GUANXI_CONFIG_DIR=with_rules(on, rules))
+    environment = on.environment(GUANXI_SEGMENTATION_PORT="0", GUANXI_CONFIG_DIR=with_rules(on.room, rules))
     argv = ["-m", "services.segmentation", "run"]
     with ExitStack() as stack:
         pids = [stack.enter_context(process(argv, environment)).pid for _ in range(workers)]
@@ -45,7 +45,9 @@ async def other(
     await on.commit_zero(group, [CUSTOMERS.name])
     if output is not None:
         await on.create([output])
-    environment = on.environment(GUANXI_CONFIG_DIR=with_rules(on, FIVE), BENCH_STATE_DIR=str(on.room / f"quix{run}"))
+    environment = on.environment(
+        GUANXI_CONFIG_DIR=with_rules(on.room, FIVE), BENCH_STATE_DIR=str(on.room / f"quix{run}")
+    )
     with process(["-m", module], environment, python) as started:
         return pace(await on.wait_committed(group, CUSTOMERS.name, total, PATIENCE, [started.pid]))
 

@@ -149,9 +149,9 @@ def stage(heap_mb: int = 768) -> Iterator[Stage]:
             broker.stop()
 
 
-def with_rules(on: Stage, rules: Path) -> str:
+def with_rules(room: Path, rules: Path) -> str:
     """A directory of settings as shipped, but with these rules of segmentation."""
-    made = on.room / f"config-{rules.stem}"
+    made = room / f"config-{rules.stem}"
     if not made.exists():
         shutil.copytree(ROOT / "deploy" / "config", made)
         shutil.copy(rules, made / "segmentation.yaml")

@@ -12,14 +12,14 @@ from shared.clock import MINUTE, SECOND, from_rfc3339, to_rfc3339
 from shared.events.catalog import PARTITIONS
 from shared.processing.document import from_fields
 from tests.bench import __main__ as bench
-from tests.bench import bench_decode, bench_what_if
+from tests.bench import bench_decode, bench_engine, bench_what_if
 from tests.bench.bench_campaign import campaign
 from tests.bench.bench_growth import buys, in_pieces
 from tests.bench.bench_segmentation import FIVE
 from tests.bench.figures import Effort, Figure, percentile, ratios, table
 from tests.bench.pace import Pace, Sight, pace
 from tests.bench.running import customer_id
-from tests.bench.stage import Stage, with_rules
+from tests.bench.stage import sample, with_rules
 from tests.support.happenings import START, tick
 from tests.support.small_world import SmallWorld
 
@@ -91,10 +91,15 @@ def test_a_pace_leaves_start_up_out() -> None:
     assert pace(seen[1:]) == pace(seen, 7)
 
 
+async def test_the_worker_between_a_still_log_and_a_still_store_works_everything_off(tmp_path: Path) -> None:
+    whole, deciding = await bench_engine.one_run(sample(1)[:300], Path(with_rules(tmp_path, FIVE)))
+    assert whole > deciding > 0
+
+
 @pytest.fixture
 def five(tmp_path: Path) -> SmallWorld:
     """Segmentation in memory with the rules of the benchmarks."""
-    rules = Path(with_rules(Stage("", "", tmp_path), FIVE))
+    rules = Path(with_rules(tmp_path, FIVE))
     return SmallWorld(build_domain(rules), PARTITIONS)
 
 
