@@ -21,12 +21,17 @@ MAJORITY = ReadConcern("majority")
 HELD = frozenset({50, 112})
 """A time limit that ran out, a write conflict."""
 _EXISTS_ALREADY = 48
+_TOO_LARGE = frozenset({388})
 _REFUSED = frozenset({13, 18, 8000})
 _DECLARED_OTHERWISE = frozenset({85, 86})
 
 
 class HeldError(TransientError):
     """Another transaction holds a document that was to be written."""
+
+
+class TooLargeError(TransientError):
+    """A transaction does not fit in the store's cache: the same again would fail again, half of it may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ def translated(doing: str) -> Iterator[None]:
             raise FatalError(
                 f"{doing}: the store refuses us (code {error.code}); `guanxi provision` grants it"
             ) from error
-        kind = HeldError if error.code in HELD else TransientError
+        kind = HeldError if error.code in HELD else TooLargeError if error.code in _TOO_LARGE else TransientError
         raise kind(f"{doing}: the store answered with code {error.code}") from error
     except (ConfigurationError, DocumentTooLarge, BSONError) as error:
         raise FatalError(f"{doing}: {type(error).__name__}") from error

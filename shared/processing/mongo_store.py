@@ -1,6 +1,7 @@
 """The documents of one service in MongoDB, written by compare-and-set on their revision."""
 
 import asyncio
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from shared.processing.mongo_connection import (
     MAJORITY,
     HeldError,
     Index,
+    TooLargeError,
     durable,
     translated,
 )
@@ -37,6 +39,8 @@ MOST_GROUPED = 10_000
 MOST_SINGLE = 500
 """Statements of one command; where each syncs on its own, a command must still end before the socket's patience does."""
 
+_log = logging.getLogger(__name__)
+
 _DUPLICATE = 11_000
 _TRANSIENT = frozenset({91, 189, 10_107, 11_600, 11_602, 13_435})
 
@@ -53,6 +57,7 @@ class MongoStore:
         self._database = durable(database)
         self._group_commit = group_commit
         self._session: Any = None
+        self._most = MOST_GROUPED
         self._writing = asyncio.Lock()
         self.use(collection)
 
@@ -70,6 +75,24 @@ class MongoStore:
 
     async def save(self, documents: Sequence[Document]) -> bool:
         """As Store. When another transaction holds a document: HeldError, after its session was ended."""
+        if len(documents) > self._most:
+            return await self._save_halves(documents)
+        try:
+            return await self._save(documents)
+        except TooLargeError:
+            if len(documents) == 1:
+                raise
+            self._most = (len(documents) + 1) // 2
+            _log.warning("a transaction was too large for the store", extra={"documents": len(documents)})
+            return await self._save_halves(documents)
+
+    async def _save_halves(self, documents: Sequence[Document]) -> bool:
+        """Both are written, whatever becomes of the first: as with one command, any of the others may have been."""
+        middle = len(documents) // 2
+        first = await self.save(documents[:middle])
+        return await self.save(documents[middle:]) and first
+
+    async def _save(self, documents: Sequence[Document]) -> bool:
         most = MOST_GROUPED if self._group_commit else MOST_SINGLE
         commands = list(_commands(self._name, documents, most))
         async with self._writing:

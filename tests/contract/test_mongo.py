@@ -14,7 +14,8 @@ import pytest
 from shared.processing.control import Pause, Progress
 from shared.processing.document import Document
 from shared.processing.mongo import Database, Index, MongoStore, connect, database_of, ensure_collection, open_database
-from shared.processing.mongo_store import ENGINE_INDEXES
+from shared.processing.mongo_connection import TooLargeError
+from shared.processing.mongo_store import ENGINE_INDEXES, _statements
 from shared.processing.ports import TransientError
 from shared.settings import Settings
 from tests.support.servers import Server
@@ -200,3 +201,30 @@ async def test_opening_again_changes_nothing_and_indexes_are_there(mongo: str, d
             found = await again._database[name].index_information()
             assert {index.name for index in (*ENGINE_INDEXES, VIEW_INDEX)} <= found.keys()
             assert found[ENGINE_INDEXES[1].name]["partialFilterExpression"] == {"unsent": True}
+
+
+class SmallCache(MongoStore):
+    """As a store whose cache takes no transaction of more than 20 documents."""
+
+    async def _grouped(self, commands: list[dict], insist: bool) -> bool:
+        if sum(map(_statements, commands)) > 20:
+            raise TooLargeError("writing documents: the store answered with code 388")
+        return await super()._grouped(commands, insist)
+
+
+async def test_a_transaction_that_is_too_large_is_written_in_smaller_ones(mongo: str) -> None:
+    """Repeating it would have stopped the worker after two minutes, for ever."""
+    client = connect(mongo)
+    name = f"contract_{uuid.uuid4().hex[:12]}"
+    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
+        await ensure_collection(client[name], collection, indexes)
+    store = SmallCache(client, client[name], "customers", group_commit=True)
+    many = [doc(f"c{number:03d}") for number in range(150)]
+    assert await store.save(many)
+    assert len(await store.load([document.id for document in many])) == 150
+    assert await store.save([doc(document.id, 2) for document in many]), "the next time it begins with smaller ones"
+    assert not await store.save([doc("c000", 2), *(doc(f"n{number}") for number in range(60))]), "a conflict is told"
+    assert len(await store.load([f"n{number}" for number in range(60)])) > 30, "the other half is written"
+    await store.close()
+    await client.drop_database(name)
+    client.close()
