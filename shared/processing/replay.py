@@ -75,14 +75,17 @@ class Replay:
             pass
 
     async def step(self, stops: Mapping[str, int], limit: int = CHUNK) -> bool:
-        """A part of `advance`: some records of one input. False: nothing is left before `stops`."""
-        if await self._read(stops, limit):
+        """A part of `advance`: at most about `limit` records of one input, or timers. False: nothing is left before `stops`."""
+        if self._owned.overdue() is not None:
+            await self._apply([], limit)
+        elif await self._read(stops, limit):
             while arrivals := self._owned.collect(limit):
-                await self._apply(arrivals)
-            return True
-        while (head := self._owned.merge.head()) is not None:
-            await self._apply(self._owned.collect(limit) or [self._owned.merge.take(head)])
-        return False
+                await self._apply(arrivals, limit)
+        elif (head := self._owned.merge.head()) is not None:
+            await self._apply(self._owned.collect(limit) or [self._owned.merge.take(head)], limit)
+        else:
+            return False
+        return True
 
     def documents(self) -> Iterable[Document]:
         return (loaded.document for loaded in self._loaded.values())
@@ -135,7 +138,8 @@ class Replay:
             self._owned.offer(record)
         return True
 
-    async def _apply(self, arrivals: list[Arrival]) -> None:
+    async def _apply(self, arrivals: list[Arrival], limit: int) -> None:
+        """`limit`: how many timers may fire; the others are overdue then, and go first. All do before a succession."""
         time = self._owned.time.copy()
         times = {self._owned.partition: time}
         await self._load(arrival.customer_id for arrival in arrivals if arrival.customer_id is not None)
@@ -143,14 +147,16 @@ class Replay:
         batch = Batch({self._owned.partition: domain}, self._loaded, _everything_covered, PatientBudget())
         waiting = await waiting_records(arrivals, self._loaded, domain.service, self._read_one)
         batch.apply(arrivals, times, waiting)
-        due = self._owned.timers_due(time, FOREVER)
+        succeeds = bool(arrivals) and successor(domain, arrivals[-1].event) is not None
+        due = self._owned.timers_due(time, FOREVER if succeeds else limit)
         await self._load(due)
         batch.fire(due, times)
         self._owned.take_time(time)
-        self._owned.positions(arrivals)
         self._keep(batch.outcome())
-        self.applied += len(arrivals)
-        await self._succeed(arrivals[-1])
+        if arrivals:
+            self._owned.positions(arrivals)
+            self.applied += len(arrivals)
+            await self._succeed(arrivals[-1])
 
     async def _read_one(self, source: TopicPartition, offset: int) -> list[Record]:
         return await self._scanner.read(source, offset, offset + 1, 1)
