@@ -55,6 +55,13 @@ class Announcer:
                 partition.said = until
                 yield self._mark(self._output, partition.partition, ClockTicked(), until)
 
+    def repeated_marks(self, owned: Iterable[Owned]) -> Iterator[Message]:
+        """What was said last is said again where a succession holds a partition: neighbours wait for who is slow, not for
+        who is silent."""
+        for partition in owned:
+            if self._output is not None and partition.held is not None and partition.said:
+                yield self._mark(self._output, partition.partition, ClockTicked(), partition.said)
+
     def _mark(self, topic: str, partition: int, data: Data, at: int) -> Message:
         name = f"{partition}:{data.event_type}:{at}"
         return Message(topic, None, write_mark(self._service, data, at, name), HEADERS, partition)

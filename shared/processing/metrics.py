@@ -5,6 +5,8 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from shared.processing.batch import Outcome
+
 Count = Literal[
     "events",
     "duplicates",
@@ -32,6 +34,16 @@ class EngineMetrics:
     lag_events: Gauge
     behind_seconds: Gauge
     armed_timers: Gauge
+
+    def add(self, outcome: Outcome, events: int = 0, timers: int = 0) -> None:
+        """What was written and published."""
+        self.count("events", events)
+        self.count("timers", timers)
+        self.count("duplicates", outcome.duplicates)
+        self.count("emitted", len(outcome.emitted))
+        self.count("republished", len(outcome.republished))
+        self.count("dead_letters", len(outcome.dead))
+        self.count("parked", outcome.parked)
 
     def count(self, what: Count, amount: int = 1) -> None:
         if amount:

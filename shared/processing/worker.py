@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from shared.clock import SECOND, Clock
+from shared.clock import SECOND, Clock, Instant
 from shared.processing.announcer import Announcer
 from shared.processing.arrivals import Arrival
 from shared.processing.batch import Batch, Loaded, Outcome
@@ -37,6 +37,8 @@ FIRST_TIMERS = 200
 BULK = 200
 """Records of one fetch that show that many more are waiting: then whatever else this process does steps aside, as it does
 while timers are due that were not yet fired."""
+REASSURE = 1 * SECOND
+"""How often a partition that is held says that somebody is at work on it; well under the neighbours' patience."""
 HELD_LIMIT = 100_000
 """Records that may wait in the merges before fetching pauses."""
 
@@ -84,6 +86,7 @@ class Worker:
         self._asker = TickAsker(domain.service, ports.clock)
         self._portion = Portion(options.batch_size, options.batch_size, LONG_BATCH)
         self._timers = Portion(FIRST_TIMERS, options.batch_size, LONG_TURN)
+        self._reassured_at: Instant = 0
         self._stopping = False
         self.paused = False
         self.busy = False
@@ -220,7 +223,8 @@ class Worker:
         await self._publish(arrivals, outcome)
         await self.ownership.commit(applied)
         await self.ownership.confirm(outcome.confirmed)
-        self._count(outcome, arrivals, len(fired))
+        self._ports.metrics.add(outcome, len(arrivals), len(fired))
+        self._ports.metrics.armed_timers.set(sum(len(owned.timers) for owned in self.owned.values()))
         return len(fired)
 
     async def _attempt(
@@ -288,7 +292,15 @@ class Worker:
             if handover.passed():
                 await self._go_on(owned, handover)
         handover.took(self._ports.clock() - started)
+        await self._reassure()
         return True
+
+    async def _reassure(self) -> None:
+        now = self._ports.clock()
+        if now - self._reassured_at >= REASSURE:
+            self._reassured_at = now
+            messages = list(self._announcer.repeated_marks(self.owned.values()))
+            await self._ports.retry("publishing to Kafka", lambda: self._ports.writer.publish(messages))
 
     async def _change_over(self, handover: Handover) -> None:
         for _ in self._ports.retry.attempts("saving customers"):
@@ -300,8 +312,7 @@ class Worker:
         self._budget = budget
         await self._publish([], outcome)
         await self.ownership.confirm(outcome.confirmed)
-        self._ports.metrics.count("emitted", len(outcome.emitted))
-        self._ports.metrics.count("republished", len(outcome.republished))
+        self._ports.metrics.add(outcome)
 
     async def _go_on(self, owned: Owned, handover: Handover) -> None:
         """Under the successor. Only now may the record be committed."""
@@ -316,14 +327,3 @@ class Worker:
         messages = [*self._announcer.events(outcome), *self._announcer.marks(arrivals, self.owned.values())]
         if messages:
             await self._ports.retry("publishing to Kafka", lambda: self._ports.writer.publish(messages))
-
-    def _count(self, outcome: Outcome, arrivals: list[Arrival], timers: int) -> None:
-        metrics = self._ports.metrics
-        metrics.count("events", len(arrivals))
-        metrics.count("duplicates", outcome.duplicates)
-        metrics.count("emitted", len(outcome.emitted))
-        metrics.count("republished", len(outcome.republished))
-        metrics.count("dead_letters", len(outcome.dead))
-        metrics.count("timers", timers)
-        metrics.count("parked", outcome.parked)
-        metrics.armed_timers.set(sum(len(owned.timers) for owned in self.owned.values()))

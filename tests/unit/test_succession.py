@@ -217,6 +217,32 @@ async def test_other_partitions_flow_while_one_is_held(monkeypatch: pytest.Monke
     assert [int(event["data"]["rules_version"]) for event in world.said(held[0])] == [1, 2, 2]
 
 
+async def test_neighbours_hear_that_a_held_partition_is_only_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else their patience with it would run out, and their order would be that of arrival."""
+    monkeypatch.setattr("shared.processing.handover.CHANGED_AT_ONCE", 1)
+    world = one_partition()
+    world.append(*(purchase(customer(number), f"e{number}", START) for number in range(5)))
+    await world.drain()
+    world.append(activation(0, START + HOUR, LONGER))
+    worker = await world.worker()
+    while not (worker.owned and worker.owned[0].held):
+        await worker.step()
+    before = len(marks(world))
+    while worker.owned[0].held:
+        world.clock += 700
+        await worker.step()
+    await settle(worker)
+
+    assert before < len(marks(world)) - 1 <= before + 5
+    assert marks(world) == sorted(marks(world))
+    assert marks(world)[-2:] == [to_rfc3339(START + HOUR - 1), to_rfc3339(START + HOUR)]
+
+
+def marks(world: SmallWorld) -> list[str]:
+    found = [json.loads(record.value or b"") for record in world.records(world.output) if record.key is None]
+    return [event["time"] for event in found]
+
+
 async def test_a_version_that_parks_everybody_stops_before_it_is_saved() -> None:
     world = one_partition(Counts(mended=True))
     people = [customer(number) for number in range(IN_A_ROW + 5)]
