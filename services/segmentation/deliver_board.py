@@ -9,9 +9,11 @@ from services.segmentation.deliveries import Delivery, Lanes
 from services.segmentation.subscriptions import Subscription, Subscriptions
 from shared.clock import Instant
 
-HELD = 1_000
+HELD = 200
 """Deliveries of one subscription out of one partition that wait at most. Beyond, its place in the log is kept instead:
 a receiver that is away for days costs no more than this, and loses nothing."""
+FRESH = 20
+"""Of these, so many keep their body in memory from the log to the first attempt; the others' bodies are in the store."""
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from services.segmentation.deliver_board import HELD, Board, Outgoing
+from services.segmentation.deliver_board import FRESH, HELD, Board, Outgoing
 from services.segmentation.deliver_store import Cursor, DeliverStore
 from services.segmentation.deliver_subscriptions import SubscriptionLog
 from services.segmentation.deliveries import Delivery, delivery_id
@@ -106,7 +106,10 @@ class Feed:
     async def _add(self, outgoing: Outgoing, subscription: Subscription, wanted: list[Read]) -> None:
         made = [_delivery(subscription, record, event) for record, event in wanted]
         await self._store.add(made)
-        for delivery in made:
+        soon = FRESH - len(outgoing.lanes_of(subscription.id)) if self._board.open(subscription) else 0
+        for place, delivery in enumerate(made):
+            if place >= soon:
+                delivery.body = None
             outgoing.add(delivery)
 
     async def _forget(self, outgoing: Outgoing, read: list[Read]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from services.segmentation import deliver_feed
 from services.segmentation.deliver_dispatch import AT_ONCE
 from services.segmentation.deliver_store import COLLECTIONS, Cursor, DeliverStore, Superseded
+from services.segmentation.deliveries import Delivery
 from services.segmentation.verdicts import Policy
 from shared.clock import to_datetime, wall_clock
 from shared.events import subscriptions as s
@@ -177,9 +178,14 @@ async def test_paused_waits_and_resumed_gets_all(world: World, receiver: Receive
     fired = [world.change(ANA), world.change(BO)]
     await eventually("both wait", lambda: deliverer.board.waiting() == 2)
     assert receiver.calls == []
+    assert [delivery.body for delivery in held(deliverer)] == [None, None], "memory keeps no bodies for later"
     world.restate(name, receiver.url)
     await eventually("both have come", lambda: len(receiver.calls) == 2)
     assert faults(receiver.calls, fired, world.said) == []
+
+
+def held(deliverer: Deliverer) -> list[Delivery]:
+    return [delivery for lanes in deliverer.board.lanes() for lane in lanes._lanes.values() for delivery in lane]
 
 
 async def test_gone_ends_it_until_it_is_stated_anew_also_over_a_restart(world: World, running: Running) -> None:
