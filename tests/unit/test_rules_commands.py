@@ -54,7 +54,7 @@ def test_a_difference_is_told_as_it_was_written_with_what_it_touches(file: Path,
     assert found["touched"] == ["spend_level"]
 
 
-@pytest.mark.parametrize("arguments", [("check", "/nowhere.yaml"), ("diff",)])
+@pytest.mark.parametrize("arguments", [("check", "/nowhere.yaml")])
 def test_wrong_use_is_two(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert rules(tmp_path, *arguments).returncode == 2
 

@@ -31,7 +31,7 @@ PARTITIONS = 3
 async def world() -> SmallWorld:
     """The first customers of the sample, some objecting, one erased, and time going on for a year after them."""
     made = SmallWorld(domain(STANDARD), PARTITIONS)
-    messages = [message._replace(partition=None) for message in sample(1)[:900]]
+    messages = [message._replace(partition=None) for message in sample(1)[:500]]
     made.append(*messages)
     end = from_rfc3339("1997-03-01T00:00:00Z")
     people = sorted({(message.key or b"").decode() for message in messages})
