@@ -111,6 +111,19 @@ def test_rules_that_hold_already_are_activated_no_second_time(copy: Copy, tmp_pa
     assert "touches nobody" in guanxi(copy, "diff", str(file)).stdout
 
 
+def test_thresholds_are_proposed_for_the_rules_in_force(copy: Copy) -> None:
+    shares = ("--top", "20%", "--top", "60%", "--dimension", "spend_level")
+    done = guanxi(copy, "calibrate", *shares, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["file"] == "version 2, the rules in force"
+    assert [(one["value"], one["before"]) for one in found["proposals"]] == [("high", "2500"), ("medium", "1000")]
+    assert all(
+        abs(one["share_after"] - share) < 0.05 for one, share in zip(found["proposals"], (0.2, 0.6), strict=True)
+    )
+    assert "+      - {value: high, when: spend_in_year >= 4" in found["diff"]
+
+
 def buyers(load: Load) -> set[str]:
     """Customers whom the load leaves alone, with all kinds of spend over the last months."""
     now = wall_clock()
