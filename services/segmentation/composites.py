@@ -5,12 +5,13 @@ from typing import Any
 from services.segmentation.conditions import Condition
 from services.segmentation.explanation import Explanation
 from services.segmentation.facts import Moment
+from services.segmentation.recorder import composite_key
 from shared.clock import Instant
 
 
 class Composite:
     def __init__(self, name: str, condition: Condition) -> None:
-        self.name, self.condition = name, condition
+        self.name, self.condition, self.key = name, condition, composite_key(name)
         self.holds = condition.holds
         self.moves, self.searches, self.reads = condition.moves, condition.searches, condition.reads
         self.rule = f"{name}: when {condition.text}"

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from services.segmentation.explanation import Explanation
 from services.segmentation.facts import FOREVER, Moment
-from services.segmentation.metrics import ORDERING, Compare, Metric
+from services.segmentation.metrics import ORDERING, Compare, Metric, Turns
 from services.segmentation.money import number_of
+from services.segmentation.recorder import composite_key, dimension_key
 from shared.clock import Instant
 
 COMPARISONS: dict[str, Compare] = {">=": ge, "<=": le, ">": gt, "<": lt, "=": eq}
@@ -30,7 +31,8 @@ class Condition(Protocol):
     @property
     def holds(self) -> Holds: ...
 
-    def turns(self, moment: Moment, before: Instant, /) -> Instant:
+    @property
+    def turns(self) -> Turns:
         """After the moment; it may still be the same then, but surely is until then. Not before `before`: any later one."""
 
     def explain(self, to: Explanation, moment: Moment, /) -> None: ...
@@ -47,18 +49,19 @@ class Against:
         self.searches = metric.steps or (times is not None and times.moves)
         self._compare, self._bound = compare, bound
         self._upwards = compare in (ge, gt)
+        self._shown = metric.shown(bound) if metric.unit in ("number", "time") else shown_values(bound)
         either = (times is not None and times.moves) or compare not in ORDERING
         self.may_open = self.moves and (either or metric.opens(self._upwards))
         self.may_close = self.moves and (either or metric.opens(not self._upwards))
         self.holds: Holds = _against(metric, compare, bound) if times is None else self._holds
+        self.turns: Turns = self._turns if self.searches or times is not None else metric.turning(compare, bound)
 
-    def turns(self, moment: Moment, before: Instant) -> Instant:
+    def _turns(self, moment: Moment, before: Instant) -> Instant:
         if self.times is not None and self.times.moves:
             return self._turns_by_steps(moment, before, self.times)
         if self._upwards and self.metric.steps and self.metric.falls(moment) and not self.holds(moment):
             return FOREVER
-        bound = self._bound if self.times is None else self.threshold(moment)
-        return self.metric.crossing(moment, self._compare, bound, before)
+        return self.metric.crossing(moment, self._compare, self.threshold(moment), before)
 
     def _turns_by_steps(self, moment: Moment, before: Instant, times: Metric) -> Instant:
         """Between two steps of the threshold it is as fixed as any other."""
@@ -82,14 +85,11 @@ class Against:
         return value is not None and bool(self._compare(value, self.threshold(moment)))
 
     def explain(self, to: Explanation, moment: Moment) -> None:
-        threshold = self.metric.shown(self.threshold(moment)) if self.metric.unit in ("number", "time") else self._shown
-        to.measure(self.metric, moment, threshold)
-        if self.times is not None:
+        if self.times is None:
+            to.measure(self.metric, moment, self._shown)
+        else:
+            to.measure(self.metric, moment, self.metric.shown(self.threshold(moment)))
             to.measure(self.times, moment, None)
-
-    @property
-    def _shown(self) -> Any:
-        return shown_values(self._bound)
 
 
 def _against(metric: Metric, compare: Compare, bound: Any) -> Holds:
@@ -161,7 +161,7 @@ class OfDimension(_Standing):
 
     def __init__(self, text: str, dimension: Explains, compare: Compare, values: frozenset[str]) -> None:
         self.text, self._dimension, self._compare, self._values = text, dimension, compare, values
-        self.reads = frozenset((f"dimension.{dimension.name}",))
+        self.reads = frozenset((dimension_key(dimension.name),))
 
     def holds(self, moment: Moment) -> bool:
         return self._compare(moment.standing.value(self._dimension.name), self._values)
@@ -177,7 +177,7 @@ class Ever(_Standing):
 
     def __init__(self, text: str, dimension: str, values: frozenset[str]) -> None:
         self.text, self._dimension, self._values = text, dimension, values
-        self.reads = frozenset((f"dimension.{dimension}",))
+        self.reads = frozenset((dimension_key(dimension),))
 
     def holds(self, moment: Moment) -> bool:
         return among(moment.standing.ever.get(self._dimension, ()), self._values)
@@ -190,7 +190,7 @@ class Ever(_Standing):
 class OfComposite(_Standing):
     def __init__(self, text: str, composite: Explains) -> None:
         self.text, self._composite = text, composite
-        self.reads = frozenset((f"composite.{composite.name}",))
+        self.reads = frozenset((composite_key(composite.name),))
 
     def holds(self, moment: Moment) -> bool:
         return self._composite.name in moment.standing.composites

@@ -7,7 +7,7 @@ from services.segmentation.conditions import Condition
 from services.segmentation.explanation import Explanation
 from services.segmentation.facts import FOREVER, Moment
 from services.segmentation.metrics import Metric
-from services.segmentation.recorder import facet_key
+from services.segmentation.recorder import dimension_key, facet_key
 from services.segmentation.spend import Shares, Spread
 from shared.clock import Instant
 from shared.events.segments import Membership
@@ -15,6 +15,8 @@ from shared.events.segments import Membership
 
 class Dimension(Protocol):
     name: str
+    key: str
+    """What it is called among all that others rest on."""
     values: tuple[str, ...]
     """All that it can have, in the order of the cases; empty where only the facts know."""
     hold_for: int
@@ -88,6 +90,7 @@ class Cases:
     def __init__(
         self, name: str, cases: Sequence[Case], otherwise: str | None, hold_for: int = 0, shown: "Shown | None" = None
     ) -> None:
+        self.key = dimension_key(name)
         self.name, self.cases, self.otherwise, self.hold_for = name, tuple(cases), otherwise, hold_for
         self.values = tuple(v for v in (*(case.value for case in cases), otherwise) if v is not None)
         self.moves = any(case.moves for case in cases)
@@ -104,7 +107,8 @@ class Cases:
         return tuple(case.enter for case in above if case.enter.may_open and case.value != value)
 
     def at(self, moment: Moment, present: Membership) -> Membership:
-        return self._outcomes[self._index(moment, present)]
+        first = self._first
+        return self._outcomes[moment[first] if first is not None else self._index(moment, present)]
 
     def _index(self, moment: Moment, present: Membership) -> int:
         """Of the case that decides; one more than there are where none holds."""
@@ -119,7 +123,8 @@ class Cases:
         return index
 
     def next_change(self, moment: Moment, present: Membership, before: Instant) -> Instant:
-        index = self._index(moment, present)
+        first = self._first
+        index = moment[first] if first is not None else self._index(moment, present)
         while True:
             soonest = before
             for opener in self._openers[index]:
@@ -189,7 +194,7 @@ class Facet:
     moves = searches = False
 
     def __init__(self, name: str, facet: str) -> None:
-        self.name, self._facet = name, facet
+        self.name, self._facet, self.key = name, facet, dimension_key(name)
         self.reads = frozenset((facet_key(facet),))
 
     def at(self, moment: Moment, _present: Membership) -> Membership:
@@ -217,7 +222,7 @@ class Listed:
     moves = searches = True
 
     def __init__(self, name: str, metric: Metric, at_least: int) -> None:
-        self.name, self._metric, self._at_least = name, metric, at_least
+        self.name, self._metric, self._at_least, self.key = name, metric, at_least, dimension_key(name)
         self.reads = metric.reads
         self.moves = self.searches = metric.moves
 

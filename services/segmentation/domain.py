@@ -37,14 +37,14 @@ class SegmentationDomain:
 
     def on_event(self, state: CustomerState, event: Event, at: Instant) -> Decision[CustomerState]:
         """What the rules ask for is kept also of those who object, so that withdrawing restores it."""
-        data = event.data
-        if isinstance(data, CustomerErased):
+        kind = type(event.data)
+        if kind is CustomerErased:
             return Decision(state)
-        if isinstance(data, CustomerObjected):
+        if kind is CustomerObjected:
             return self._objected(state, event.id, at)
-        if isinstance(data, CustomerObjectionWithdrawn):
+        if kind is CustomerObjectionWithdrawn:
             return self._evaluated(state.model_copy(update={"objected": False}), record_of(state), at, ())
-        if type(data) not in self._hears:
+        if kind not in self._hears:
             unseen = state.composites is None and not state.objected
             return self._evaluated(state, record_of(state), at, ()) if unseen else Decision(state)
         record, touched = self._recorder.take(record_of(state), event, at)

@@ -29,6 +29,7 @@ class Evaluation:
         self.held = state.held
         self.changes: list[dict[str, Any]] = []
         self._looked: set[int] = set()
+        self._keys: set[str] | None = None
 
     def judge(self, touched: Iterable[str] | None) -> None:
         """`touched`: keys of what an event changed; None: everything is looked at. What time has overtaken always is."""
@@ -37,11 +38,14 @@ class Evaluation:
             looked.update(range(len(program.dimensions)))
         else:
             self._overtaken()
+            self._keys = set(touched)
             for key in touched:
                 looked.update(program.resting.get(key, ()))
         for index, (dimension, reasons) in enumerate(program.dimensions):
             if index in looked and self._judge(dimension, reasons):
-                looked.update(program.resting.get(f"dimension.{dimension.name}", ()))
+                looked.update(program.resting.get(dimension.key, ()))
+                if self._keys is not None:
+                    self._keys.add(dimension.key)
         if touched is None or len(program.dimensions) in looked:
             self._judge_composites()
 
@@ -82,16 +86,21 @@ class Evaluation:
 
     def _judge_composites(self) -> None:
         self._looked.add(len(self._program.dimensions))
-        standing, had = self.standing, self._composites
-        before = set(standing.composites)
+        standing, had, keys = self.standing, self._composites, self._keys
+        changed = []
         for composite in self._program.composites:
-            (standing.composites.add if composite.holds(self.moment) else standing.composites.discard)(composite.name)
-        names = tuple(sorted(standing.composites))
-        if had is not None and names == had[0]:
+            if keys is None or composite.moves or not composite.reads.isdisjoint(keys):
+                was = composite.name in standing.composites
+                if composite.holds(self.moment) != was:
+                    (standing.composites.discard if was else standing.composites.add)(composite.name)
+                    changed.append(composite)
+                    if keys is not None:
+                        keys.add(composite.key)
+        if had is not None and not changed:
             return
+        names = tuple(sorted(standing.composites))
         self._composites = (names, self._at, None)
-        if names or had is not None:
-            changed = [c for c in self._program.composites if (c.name in before) != (c.name in standing.composites)]
+        if changed:
             because = composing.because(changed, self.moment, None if had is None else had[1])
             old = None if had is None else had[0]
             self.changes.append({"dimension": COMPOSITES, "from": old, "to": names, "because": because})

@@ -6,13 +6,13 @@ from math import ceil, floor
 from operator import gt, le
 
 from services.segmentation.facts import FOREVER, Moment, Series, ids_of
-from services.segmentation.metrics import Compare, Metric, Number
+from services.segmentation.metrics import Compare, Crossing, Metric, Number, Turns
 from services.segmentation.spans import write_span
 from services.segmentation.windows import reached
 from shared.clock import DAY, Instant
 
 
-class Since:
+class Since(Crossing):
     """Time since the first or the last entry, in milliseconds; None before any."""
 
     unit: str = "time"
@@ -39,12 +39,17 @@ class Since:
     def step(self, _moment: Moment) -> Instant:
         return FOREVER
 
-    def crossing(self, moment: Moment, compare: Compare, bound: Number, _before: Instant) -> Instant:
-        anchor = self._anchor(moment)
-        if anchor is None:
-            return FOREVER
-        instant = anchor + (floor(bound) + 1 if compare is gt or compare is le else ceil(bound))
-        return instant if instant > moment.at else FOREVER
+    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
+        return self.turning(compare, bound)(moment, before)
+
+    def turning(self, compare: Compare, bound: Number) -> Turns:
+        after = floor(bound) + 1 if compare is gt or compare is le else ceil(bound)
+
+        def turns(moment: Moment, _before: Instant) -> Instant:
+            anchor = self._anchor(moment)
+            return anchor + after if anchor is not None and anchor + after > moment.at else FOREVER
+
+        return turns
 
     def shown(self, value: int) -> str:
         return write_span(value)
@@ -63,7 +68,7 @@ class Since:
         return series.first if self._first else series.last
 
 
-class MedianGap:
+class MedianGap(Crossing):
     """Median time between consecutive days (UTC) of entries in the window that ends at the last one.
 
     Clamped to `low` and `high`; `otherwise` where there are fewer than two gaps; the mean of the middle two when even.

@@ -19,6 +19,7 @@ from shared.clock import DAY, Instant
 
 Number = int | Decimal
 Compare = Callable[[Any, Any], bool]
+Turns = Callable[[Moment, Instant], Instant]
 ORDERING = frozenset((ge, gt, le, lt))
 
 
@@ -51,6 +52,9 @@ class Metric(Protocol):
 
     def crossing(self, moment: Moment, compare: Compare, bound: Any, before: Instant, /) -> Instant: ...
 
+    def turning(self, compare: Compare, bound: Any, /) -> Turns:
+        """`crossing` for a threshold that never changes."""
+
     def shown(self, value: Any, /) -> Any: ...
 
     def events(self, moment: Moment, /) -> tuple[str, ...]: ...
@@ -67,7 +71,16 @@ def crossing_by_steps(metric: Metric, moment: Moment, compare: Compare, bound: A
     return FOREVER
 
 
-class OfWindow:
+class Crossing:
+    def crossing(self, moment: Moment, compare: Compare, bound: Any, before: Instant) -> Instant:
+        raise NotImplementedError
+
+    def turning(self, compare: Compare, bound: Any) -> Turns:
+        crossing = self.crossing
+        return lambda moment, before: crossing(moment, compare, bound, before)
+
+
+class OfWindow(Crossing):
     """What any metric of a stream's entries in a window has in common."""
 
     unit: str = "number"
@@ -166,8 +179,19 @@ class Count(OfWindow):
             return FOREVER
         if until or compare not in ORDERING:
             return crossing_by_steps(self, moment, compare, bound, before)
+        return self.turning(compare, bound)(moment, before)
+
+    def turning(self, compare: Compare, bound: Number) -> Turns:
+        within, until = self.window
+        if within is None or until or compare not in ORDERING:
+            return super().turning(compare, bound)
         least = ceil(bound) if compare is ge or compare is lt else floor(bound) + 1
-        return moment.facts[self.stream].instants[-least] + within if 0 < least <= moment[self] else FOREVER
+        stream = self.stream
+
+        def turns(moment: Moment, _before: Instant) -> Instant:
+            return moment.facts[stream].instants[-least] + within if 0 < least <= moment[self] else FOREVER
+
+        return turns
 
 
 class Points(Added):
@@ -175,6 +199,17 @@ class Points(Added):
 
     def opens(self, upwards: bool) -> bool:
         return not upwards or bool(self.window.until)
+
+    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
+        if self.window.until and (compare is ge or compare is gt) and not compare(self._most(moment), bound):
+            return FOREVER
+        return super().crossing(moment, compare, bound, before)
+
+    def _most(self, moment: Moment) -> int:
+        """As if all that is in the window stayed, and all that has yet to come in were there."""
+        total = self.total(moment)
+        gone, _ = bounds(self.window, self.series(moment).instants, moment.at)
+        return total[-1] - total[gone]
 
     def total(self, moment: Moment) -> Sequence[int]:
         return moment.facts[self.stream].points

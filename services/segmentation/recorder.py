@@ -21,8 +21,8 @@ from shared.events.customers import (
 )
 from shared.events.envelope import Event
 
-ORDERED = (PurchaseMade, PurchaseRefunded)
-STATING = (CustomerRegistered, CustomerCorrected, CustomerAssigned)
+ORDERED = frozenset((PurchaseMade, PurchaseRefunded))
+STATING = frozenset((CustomerRegistered, CustomerCorrected, CustomerAssigned))
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -33,6 +33,14 @@ def stream_key(name: str) -> str:
 
 def facet_key(name: str) -> str:
     return f"facet.{name}"
+
+
+def dimension_key(name: str) -> str:
+    return f"dimension.{name}"
+
+
+def composite_key(name: str) -> str:
+    return f"composite.{name}"
 
 
 class Recorder:
@@ -58,26 +66,28 @@ class Recorder:
         What arrives late counts from when it happened; what comes from the future, from now.
         """
         data, time = event.data, min(event.occurred_at, at)
+        kind = type(data)  # asked for itself, because pydantic makes isinstance slow
         touched: set[str] = set()
-        if self._orders and isinstance(data, ORDERED):
-            record = record._replace(book=self._booked(record.book, data, event.id, time))
+        if self._orders and kind in ORDERED:
+            record = record._replace(book=self._booked(record.book, event, time))
             touched.add(PURCHASES)
-        if self._facets and isinstance(data, STATING) and (values := stated(data, self._facets)):
+        if self._facets and kind in STATING and (values := stated(data, self._facets)):
             record = record._replace(facets=with_stated(record.facets, values, event.id))
             touched.update(facet_key(name) for name in values)
-        for stream in self._feeds.get(type(data), ()):
+        for stream in self._feeds.get(kind, ()):
             worth = stream.worth(data, self._rates, time)
             if worth is not None and (stream.horizon is None or time > at - stream.horizon):
                 record = self._entered(record, stream, (time, (event.id,), *worth), at)
                 touched.add(stream_key(stream.name))
         return record, frozenset(touched)
 
-    def _booked(self, book: Book, data: PurchaseMade | PurchaseRefunded, event_id: str, time: Instant) -> Book:
-        limit, order_id = self._limits.orders, data.order_id
-        if isinstance(data, PurchaseRefunded):
-            return with_refund(book, self._rates, limit, time, event_id, order_id, data.amount)
-        weights = weighed(data) if self._goods else ()
-        return with_purchase(book, self._rates, limit, time, event_id, order_id, data.amount, weights)
+    def _booked(self, book: Book, event: Event, time: Instant) -> Book:
+        data, limit = event.data, self._limits.orders
+        if isinstance(data, PurchaseMade):
+            weights = weighed(data) if self._goods else ()
+            return with_purchase(book, self._rates, limit, time, event.id, data.order_id, data.amount, weights)
+        assert isinstance(data, PurchaseRefunded)  # noqa: S101 - the only other event that is booked
+        return with_refund(book, self._rates, limit, time, event.id, data.order_id, data.amount)
 
     def _entered(self, record: Record, stream: Stream, entry: Entry, at: Instant) -> Record:
         name, folds = stream.name, record.folds

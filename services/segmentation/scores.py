@@ -5,14 +5,14 @@ from operator import ge, gt, le, lt
 
 from services.segmentation.facts import FOREVER, Moment
 from services.segmentation.gaps import Since
-from services.segmentation.metrics import Compare, Metric, Number, crossing_by_steps, once
+from services.segmentation.metrics import Compare, Crossing, Metric, Number, crossing_by_steps, once
 from shared.clock import Instant
 
 Step = tuple[Compare, Number, int]
 """Comparison, bound, points."""
 
 
-class Score:
+class Score(Crossing):
     """Points by the first step whose comparison holds for another metric."""
 
     unit: str = "number"
@@ -69,7 +69,7 @@ class Score:
         return self._of.expired(moment, since)
 
 
-class Total:
+class Total(Crossing):
     """The sum of scores."""
 
     unit: str = "number"
