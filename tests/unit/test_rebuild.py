@@ -12,6 +12,7 @@ from shared.processing.memory_store import MemoryStore
 from shared.processing.ports import FatalError
 from shared.processing.rebuild import Rebuild
 from shared.processing.records import TopicPartition
+from shared.processing.replay import Replay
 from shared.processing.verify import fingerprint
 from tests.support.example_domains import FIRST, Counts, activated
 from tests.support.happenings import START, activation, customer, happened, purchase, tick
@@ -163,3 +164,24 @@ async def test_a_lost_database_learns_its_versions_from_the_log() -> None:
     [version] = await world.versions.all()
     assert (version.number, dict(version.positions), set(version.done)) == (2, {0: 4}, {0})
     assert (await world.document(ALICE)).version == 2
+
+
+async def test_a_succession_after_a_flush_and_steps_of_any_size_give_the_same_documents() -> None:
+    """A rebuild flushes before its tail; a shadow goes in small steps. Many timers are due at one instant."""
+    world = SmallWorld(Counts(mended=True), partitions=1)
+    world.append(*(purchase(customer(number), f"e{number}", START) for number in range(9)))
+    world.append(activation(0, START + 9 * HOUR, activated(2, 24)), tick(0, START + 40 * HOUR))
+    [topic] = world.inputs
+    whole = Replay(world.domain, MemoryScanner(world.log), world.inputs, 0)
+    await whole.advance({topic: 11})
+    expected = {document.id: fingerprint(document) for document in whole.documents()}
+    assert len(expected) == 9
+
+    for size in (1, 2, 4):
+        store, replay = MemoryStore(), Replay(world.domain, MemoryScanner(world.log), world.inputs, 0)
+        for stop in (9, 11):
+            while await replay.step({topic: stop}, size):
+                pass
+            assert await replay.flush(store)
+        found = await store.load(expected)
+        assert {key: fingerprint(document) for key, document in found.items()} == expected
