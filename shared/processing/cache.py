@@ -6,12 +6,17 @@ from typing import Any
 from shared.processing.batch import Loaded
 from shared.processing.document import Document
 
+MOST_TEXT = 60_000_000
+"""Characters of state and outbox. In memory, decoded, they take three to four times as many bytes."""
+
 
 class DocumentCache:
-    """Takes only what the store has acknowledged."""
+    """Takes only what the store has acknowledged. `limit`: documents; large ones are bounded by their text sooner."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, most_text: int = MOST_TEXT) -> None:
         self._limit = limit
+        self._most_text = most_text
+        self._text = 0
         self._entries: dict[str, Loaded] = {}
 
     def get(self, customer_id: str) -> Loaded | None:
@@ -21,10 +26,11 @@ class DocumentCache:
         return entry
 
     def put(self, document: Document, state: Any) -> None:
-        self._entries.pop(document.id, None)
+        self.discard([document.id])
         self._entries[document.id] = Loaded(document, state)
-        if len(self._entries) > self._limit:
-            del self._entries[next(iter(self._entries))]
+        self._text += _text_of(document)
+        while self._entries and (len(self._entries) > self._limit or self._text > self._most_text):
+            self.discard([next(iter(self._entries))])
 
     def sent(self, customer_id: str, rev: int) -> None:
         """The store has dropped this revision's `unsent` mark."""
@@ -34,7 +40,8 @@ class DocumentCache:
 
     def discard(self, customer_ids: Iterable[str]) -> None:
         for customer_id in customer_ids:
-            self._entries.pop(customer_id, None)
+            if (entry := self._entries.pop(customer_id, None)) is not None:
+                self._text -= _text_of(entry.document)
 
     def empty(self, partition: int) -> None:
         """On assignment and revocation: another owner may have written meanwhile."""
@@ -42,3 +49,7 @@ class DocumentCache:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _text_of(document: Document) -> int:
+    return len(document.state or "") + sum(len(entry.event) for entry in document.outbox)
