@@ -29,8 +29,8 @@ class Dimension(Protocol):
         """The value at the moment, where `present` is the published one."""
 
     def next_change(self, moment: Moment, present: Membership, before: Instant, /) -> Instant:
-        """The first instant after the moment at which time alone leaves `present`, which holds at it; `before` where that
-        is no sooner."""
+        """The first instant after the moment at which time alone leaves `present`, which holds at it; where that is not
+        before `before`, that or, if it is sure that it never does, FOREVER."""
 
     def explain(self, to: Explanation, moment: Moment, /) -> None:
         """Why its published value holds."""
@@ -238,7 +238,7 @@ class Listed:
             moment = moment.later(step)
             if self.at(moment, present) != present:
                 return step
-        return before
+        return FOREVER if step == FOREVER else before
 
     def explain(self, to: Explanation, moment: Moment) -> None:
         to.measure(self._metric, moment, self._threshold)

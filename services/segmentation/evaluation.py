@@ -134,9 +134,8 @@ class Evaluation:
             found = release if dimension.at(moment, value) != value else None
         if found is None:
             found = dimension.next_change(moment, value, before)
-        found = min(found, before)
         self.standing.segments[dimension.name] = (value, since, None if found >= FOREVER else found)
-        return found
+        return min(found, before)
 
     def _composites_until(self) -> Instant:
         if self._composites is None:

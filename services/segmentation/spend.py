@@ -85,7 +85,8 @@ class Shares(OfWindow):
         return moment.facts.money
 
     def at(self, moment: Moment) -> Spread:
-        goods, parts = moment.facts.record.book.goods, dict[str, Fraction]()
+        goods = moment.facts.record.book.goods
+        parts: dict[str, Fraction] = {}
         if goods:
             for order in self.counted(moment):
                 weights = goods.get(order[1][0])
