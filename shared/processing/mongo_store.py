@@ -34,7 +34,8 @@ HELD_MS = 2_000
 SLOWEST_STATEMENT_MS = 50
 """A write outside a transaction waits silently for a lock; after this it says so."""
 LARGEST_COMMAND = 8_000_000
-"""Characters of one write command, well under the 48 MB that a server takes whatever they encode to."""
+"""Characters of one write command, or of one transaction: well under the 48 MB that a server takes whatever they encode to,
+and under what a small store's cache holds (with 256 MB a transaction of 11 MB took seconds, one of 22 MB never ended)."""
 MOST_GROUPED = 10_000
 MOST_SINGLE = 500
 """Statements of one command; where each syncs on its own, a command must still end before the socket's patience does."""
@@ -57,7 +58,7 @@ class MongoStore:
         self._database = durable(database)
         self._group_commit = group_commit
         self._session: Any = None
-        self._most = MOST_GROUPED
+        self._most = MOST_GROUPED if group_commit else MOST_SINGLE
         self._writing = asyncio.Lock()
         self.use(collection)
 
@@ -75,8 +76,13 @@ class MongoStore:
 
     async def save(self, documents: Sequence[Document]) -> bool:
         """As Store. When another transaction holds a document: HeldError, after its session was ended."""
-        if len(documents) > self._most:
-            return await self._save_halves(documents)
+        written = True
+        for piece in _pieces(documents, self._most):
+            written &= await self._save_piece(piece)
+        return written
+
+    async def _save_piece(self, documents: Sequence[Document]) -> bool:
+        """One transaction, or smaller ones from now on where the store's cache does not take it."""
         try:
             return await self._save(documents)
         except TooLargeError:
@@ -84,17 +90,10 @@ class MongoStore:
                 raise
             self._most = (len(documents) + 1) // 2
             _log.warning("a transaction was too large for the store", extra={"documents": len(documents)})
-            return await self._save_halves(documents)
-
-    async def _save_halves(self, documents: Sequence[Document]) -> bool:
-        """Both are written, whatever becomes of the first: as with one command, any of the others may have been."""
-        middle = len(documents) // 2
-        first = await self.save(documents[:middle])
-        return await self.save(documents[middle:]) and first
+            return await self.save(documents)
 
     async def _save(self, documents: Sequence[Document]) -> bool:
-        most = MOST_GROUPED if self._group_commit else MOST_SINGLE
-        commands = list(_commands(self._name, documents, most))
+        commands = list(_commands(self._name, documents))
         async with self._writing:
             try:
                 with translated("writing documents"):
@@ -185,15 +184,14 @@ class MongoStore:
             await self._session.end_session()
 
 
-def _commands(collection: str, documents: Sequence[Document], most: int) -> Iterator[dict[str, Any]]:
+def _commands(collection: str, documents: Sequence[Document]) -> Iterator[dict[str, Any]]:
     """An insert where nothing may be stored yet, else a replacement of the revision before."""
-    for some in _pieces(documents, most):
-        fresh = [document.to_fields() for document in some if document.rev == 1]
-        known = [_replacement(document) for document in some if document.rev != 1]
-        if fresh:
-            yield {"insert": collection, "documents": fresh, "ordered": False}
-        if known:
-            yield {"update": collection, "updates": known, "ordered": False}
+    fresh = [document.to_fields() for document in documents if document.rev == 1]
+    known = [_replacement(document) for document in documents if document.rev != 1]
+    if fresh:
+        yield {"insert": collection, "documents": fresh, "ordered": False}
+    if known:
+        yield {"update": collection, "updates": known, "ordered": False}
 
 
 def _replacement(document: Document) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.processing.control import Pause, Progress
-from shared.processing.document import Document
+from shared.processing.document import Document, Entry
 from shared.processing.mongo import Database, Index, MongoStore, connect, database_of, ensure_collection, open_database
 from shared.processing.mongo_connection import TooLargeError
 from shared.processing.mongo_store import ENGINE_INDEXES, _statements
@@ -42,7 +42,7 @@ def doc(key: str, rev: int = 1, **fields) -> Document:
 
 DIES_IN_A_TRANSACTION = """
 import asyncio, os, signal, sys
-from shared.processing.document import Document
+from shared.processing.document import Document, Entry
 from shared.processing.mongo import MongoStore, connect
 
 async def main(url, name):
@@ -225,6 +225,21 @@ async def test_a_transaction_that_is_too_large_is_written_in_smaller_ones(mongo:
     assert await store.save([doc(document.id, 2) for document in many]), "the next time it begins with smaller ones"
     assert not await store.save([doc("c000", 2), *(doc(f"n{number}") for number in range(60))]), "a conflict is told"
     assert len(await store.load([f"n{number}" for number in range(60)])) > 30, "the other half is written"
+    await store.close()
+    await client.drop_database(name)
+    client.close()
+
+
+async def test_a_large_batch_is_no_transaction_that_never_ends(mongo: str) -> None:
+    """22 MB of new customers in one transaction hung until the socket's patience ended, and for ever again."""
+    client = connect(mongo)
+    name = f"contract_{uuid.uuid4().hex[:12]}"
+    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
+        await ensure_collection(client[name], collection, indexes)
+    store = MongoStore(client, client[name], "customers", group_commit=True)
+    outbox = (Entry("customers:0:1", "y" * 8_000),)
+    assert await store.save([doc(f"c{number:04d}", state="x" * 3_000, outbox=outbox) for number in range(2_000)])
+    assert await client[name]["customers"].count_documents({}) == 2_000
     await store.close()
     await client.drop_database(name)
     client.close()
