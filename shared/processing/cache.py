@@ -6,8 +6,8 @@ from typing import Any
 from shared.processing.batch import Loaded
 from shared.processing.document import Document
 
-MOST_TEXT = 60_000_000
-"""Characters of state and outbox. In memory, decoded, they take three to four times as many bytes."""
+MOST_TEXT = 40_000_000
+"""Characters of state and outbox. In memory, decoded, they take about four times as many bytes."""
 
 
 class DocumentCache:
