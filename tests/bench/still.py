@@ -16,7 +16,7 @@ from shared.clock import Instant
 from shared.events.catalog import CUSTOMERS, PARTITIONS
 from shared.processing.document import Document
 from shared.processing.kafka_reader import to_record
-from shared.processing.mongo_store import MOST_GROUPED, _commands
+from shared.processing.mongo_store import _commands
 from shared.processing.ports import Assigned, Revoked, Timer
 from shared.processing.records import Committed, Fetched, Message, TopicPartition
 
@@ -85,7 +85,7 @@ class StillStore:
         return {}
 
     async def save(self, documents: Sequence[Document]) -> bool:
-        self.encoded += sum(len(bson.encode(command)) for command in _commands("bench", documents, MOST_GROUPED))
+        self.encoded += sum(len(bson.encode(command)) for command in _commands("bench", documents))
         return True
 
     async def due(self, _partition: int, _after: Instant, _until: Instant) -> list[Timer]:
