@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from services.segmentation import composites as composing
-from services.segmentation.evaluation import COMPOSITES, Evaluation, Moves
+from services.segmentation.evaluation import COMPOSITES, Evaluation
 from services.segmentation.explanation import Explanation
 from services.segmentation.facts import Record, record_of
 from services.segmentation.program import Program
@@ -41,7 +41,7 @@ class SegmentationDomain:
         if kind is CustomerErased:
             return Decision(state)
         if kind is CustomerObjected:
-            return self._objected(state, event.id, at)
+            return self._objected(state, event.id)
         if kind is CustomerObjectionWithdrawn:
             return self._evaluated(state.model_copy(update={"objected": False}), record_of(state), at, ())
         if kind not in self._hears:
@@ -121,28 +121,19 @@ class SegmentationDomain:
         evaluation = Evaluation(self.program, state, record, at)
         evaluation.judge(None if state.composites is None else touched)
         update = {**record.fields(), "next_at": evaluation.look_ahead(), **evaluation.fields()}
-        return self._decided(state, at, evaluation.changes, update)
+        return self._decided(state, evaluation.changes, update)
 
-    def _objected(self, state: CustomerState, event_id: str, at: Instant) -> Decision[CustomerState]:
+    def _objected(self, state: CustomerState, event_id: str) -> Decision[CustomerState]:
         """Everything is withdrawn at once; what `ever` remembers stays."""
         because = {"events": (event_id,), "rule": OBJECTION}
         published = {name: value for name, value in _published(state).items() if value or name != COMPOSITES}
         changes = [{"dimension": n, "from": value, "to": None, "because": because} for n, value in published.items()]
         gone: dict[str, Any] = {"objected": True, "next_at": None, "segments": {}, "composites": None, "held": {}}
-        return self._decided(state, at, changes, gone)
+        return self._decided(state, changes, gone)
 
-    def _decided(
-        self, state: CustomerState, at: Instant, changes: Changes, update: dict[str, Any]
-    ) -> Decision[CustomerState]:
-        if not changes:
-            return Decision(state.model_copy(update=update))
-        kept = self.program.rules.limits.history
-        if kept:
-            moved: Moves = {change["dimension"]: (change["from"], change["to"]) for change in changes}
-            recent = state.recent[1 - kept :] if kept > 1 else ()
-            update["recent"] = (*recent, (at, moved))
+    def _decided(self, state: CustomerState, changes: Changes, update: dict[str, Any]) -> Decision[CustomerState]:
         state = state.model_copy(update=update)
-        return Decision(state, (self._event(state, changes),))
+        return Decision(state, (self._event(state, changes),) if changes else ())
 
     def _event(self, state: CustomerState, changes: Changes) -> SegmentsChanged:
         return SegmentsChanged.model_validate(

@@ -14,8 +14,6 @@ from shared.events.segments import Membership
 COMPOSITES = "composites"
 """What the list of composites is called among the changes."""
 
-Moves = dict[str, tuple[Membership, Membership]]
-
 
 class Evaluation:
     """Begins with what is published; `judge` what may be another now, then `look_ahead`."""

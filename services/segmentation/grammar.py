@@ -281,8 +281,7 @@ class CompositeRule(Strict):
 
 
 class Limits(Strict):
-    """Per customer: orders, events of each stream, newest changes kept beside the memberships."""
+    """Per customer: orders, and events of each stream."""
 
     orders: Annotated[int, Field(ge=1, le=10_000)] = 512
     events: Annotated[int, Field(ge=1, le=10_000)] = 512
-    history: Annotated[int, Field(ge=0, le=100)] = 6

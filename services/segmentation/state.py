@@ -34,9 +34,6 @@ Stated = tuple[str | tuple[str, ...] | None, str]
 Segment = tuple[Membership, Instant, Instant | None]
 """A value (None: in none), since when, and up to when time alone surely leaves it (None: for ever)."""
 
-Change = tuple[Instant, dict[str, tuple[Membership, Membership]]]
-"""When, and per dimension from what to what."""
-
 
 class CustomerState(Model):
     """Orders, refunds and the entries of streams are sorted by time. `goods`: what orders that name categories were spent on, by
@@ -59,7 +56,6 @@ class CustomerState(Model):
     composites: tuple[tuple[str, ...], Instant, Instant | None] | None = None
     held: dict[str, Instant] = {}
     ever: dict[str, tuple[str, ...]] = {}
-    recent: tuple[Change, ...] = ()
     objected: bool = False
     next_at: Instant | None = None
 
