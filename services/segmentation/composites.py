@@ -4,7 +4,7 @@ from typing import Any
 
 from services.segmentation.conditions import Condition
 from services.segmentation.explanation import Explanation
-from services.segmentation.facts import Moment
+from services.segmentation.facts import FOREVER, Moment
 from services.segmentation.recorder import composite_key
 from shared.clock import Instant
 
@@ -17,15 +17,15 @@ class Composite:
         self.rule = f"{name}: when {condition.text}"
 
     def next_change(self, moment: Moment, before: Instant) -> Instant:
-        """The first instant after the moment at which time alone brings in or takes out; `before` where that is no sooner."""
+        """The first instant after the moment at which time alone brings in or takes out, or one that is not before `before`."""
         if not self.moves:
-            return before
+            return FOREVER
         now = self.holds(moment)
         while (turns := self.condition.turns(moment, before)) < before:
             moment = moment.later(turns)
             if self.holds(moment) != now:
-                return turns
-        return before
+                break
+        return turns
 
     def explain(self, to: Explanation, moment: Moment) -> None:
         self.condition.explain(to, moment)

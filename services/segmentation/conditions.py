@@ -33,7 +33,7 @@ class Condition(Protocol):
 
     @property
     def turns(self) -> Turns:
-        """After the moment; it may still be the same then, but surely is until then. Not before `before`: any later one."""
+        """After the moment; it may still be the same then, but surely is until then. It is looked for only before `before`."""
 
     def explain(self, to: Explanation, moment: Moment, /) -> None: ...
 
@@ -67,12 +67,10 @@ class Against:
         """Between two steps of the threshold it is as fixed as any other."""
         now = self.holds(moment)
         while True:
-            step = min(times.step(moment), before)
-            crossing = self.metric.crossing(moment, self._compare, self.threshold(moment), step)
-            if crossing < step:
-                return crossing
-            if step >= before:
-                return FOREVER
+            step = times.step(moment)
+            crossing = self.metric.crossing(moment, self._compare, self.threshold(moment), min(step, before))
+            if crossing < step or step >= before:
+                return min(crossing, step)
             moment = moment.later(step)
             if self.holds(moment) != now:
                 return step
@@ -218,10 +216,11 @@ class _Joined:
 
     def first_of(self, holds: bool, moment: Moment, before: Instant) -> Instant:
         """When the first turns of those that hold, or do not."""
+        first = FOREVER
         for part in self.parts:
-            if part.moves and part.holds(moment) == holds and (turns := part.turns(moment, before)) < before:
-                before = turns
-        return before
+            if part.moves and part.holds(moment) == holds:
+                first = min(first, part.turns(moment, min(first, before)))
+        return first
 
     def last_of(self, holds: bool, moment: Moment, before: Instant) -> Instant:
         """When the last turns of those that hold, or do not."""
@@ -230,7 +229,7 @@ class _Joined:
             if part.holds(moment) == holds:
                 last = max(last, part.turns(moment, before)) if part.moves else FOREVER
                 if last >= before:
-                    return FOREVER
+                    break
         return last
 
 

@@ -30,7 +30,7 @@ class Dimension(Protocol):
 
     def next_change(self, moment: Moment, present: Membership, before: Instant, /) -> Instant:
         """The first instant after the moment at which time alone leaves `present`, which holds at it; where that is not
-        before `before`, that or, if it is sure that it never does, FOREVER."""
+        before `before`, one that is not either and up to which `present` surely stays. FOREVER: it never leaves."""
 
     def explain(self, to: Explanation, moment: Moment, /) -> None:
         """Why its published value holds."""
@@ -61,7 +61,7 @@ class Case:
     def closes(self, moment: Moment, present: Membership, before: Instant) -> Instant:
         """While it holds: no sooner than when it does no longer."""
         if self.leave is None or present != self.value:
-            return self.enter.turns(moment, before) if self.enter.may_close else before
+            return self.enter.turns(moment, before) if self.enter.may_close else FOREVER
         closes = 0
         for way in (self.enter, self.leave):
             if way.holds(moment):
@@ -126,14 +126,13 @@ class Cases:
         first = self._first
         index = moment[first] if first is not None else self._index(moment, present)
         while True:
-            soonest = before
+            soonest = FOREVER
             for opener in self._openers[index]:
-                if (turns := opener.turns(moment, soonest)) < soonest:
-                    soonest = turns
+                soonest = min(soonest, opener.turns(moment, min(soonest, before)))
             if index < len(self.cases):
-                soonest = min(self.cases[index].closes(moment, present, soonest), soonest)
+                soonest = min(soonest, self.cases[index].closes(moment, present, min(soonest, before)))
             if soonest >= before:
-                return before
+                return soonest
             moment = moment.later(soonest)
             index = self._index(moment, present)
             if self._outcomes[index] != present:
@@ -200,8 +199,8 @@ class Facet:
     def at(self, moment: Moment, _present: Membership) -> Membership:
         return moment.facts.record.facets.get(self._facet, (None,))[0]
 
-    def next_change(self, _moment: Moment, _present: Membership, before: Instant) -> Instant:
-        return before
+    def next_change(self, _moment: Moment, _present: Membership, _before: Instant) -> Instant:
+        return FOREVER
 
     def explain(self, to: Explanation, moment: Moment) -> None:
         to.facet(self._facet, moment)
@@ -233,12 +232,12 @@ class Listed:
 
     def next_change(self, moment: Moment, present: Membership, before: Instant) -> Instant:
         if not self.moves:
-            return before
+            return FOREVER
         while (step := self._metric.step(moment)) < before:
             moment = moment.later(step)
             if self.at(moment, present) != present:
-                return step
-        return FOREVER if step == FOREVER else before
+                break
+        return step
 
     def explain(self, to: Explanation, moment: Moment) -> None:
         to.measure(self._metric, moment, self._threshold)

@@ -106,8 +106,8 @@ class Evaluation:
     def look_ahead(self) -> Instant | None:
         """Notes for what was judged up to when it surely stays; gives the soonest instant at which anything changes.
 
-        The search of what rests on scores goes step by step: what the others find first shortens it. Such an end may be
-        too early, so it is looked for again where it would be the soonest.
+        The search of what rests on scores goes step by step: what the others find first shortens it. Where it stopped may
+        be too early, so it goes on from there once that would be the soonest.
         """
         program, segments = self._program, self.standing.segments
         for index, dimension in program.straight:
@@ -123,7 +123,7 @@ class Evaluation:
         return None if soonest == FOREVER else soonest
 
     def _until(self, dimension: Dimension, segment: Segment, before: Instant) -> Instant:
-        """Notes when it changes; `before` where that is no sooner."""
+        """Notes up to when it surely stays; gives when it changes, or `before` where that is no sooner."""
         value, since, _ = segment
         moment, release = self.moment, self.held.get(dimension.name, 0) if dimension.hold_for else 0
         found = None
@@ -143,7 +143,7 @@ class Evaluation:
             found = FOREVER
             for composite in self._program.composites:
                 if composite.moves:
-                    found = composite.next_change(self.moment, found)
+                    found = min(found, composite.next_change(self.moment, found))
             until = None if found == FOREVER else found
             self._composites = (names, since, until)
         return FOREVER if until is None else until

@@ -50,7 +50,9 @@ class Metric(Protocol):
     def step(self, moment: Moment, /) -> Instant:
         """The first instant after the moment at which the value may be another."""
 
-    def crossing(self, moment: Moment, compare: Compare, bound: Any, before: Instant, /) -> Instant: ...
+    def crossing(self, moment: Moment, compare: Compare, bound: Any, before: Instant, /) -> Instant:
+        """The first instant after the moment at which the comparison turns; where that is not before `before`, one that is not
+        either and up to which it surely does not. FOREVER: never."""
 
     def turning(self, compare: Compare, bound: Any, /) -> Turns:
         """`crossing` for a threshold that never changes."""
@@ -67,8 +69,8 @@ def crossing_by_steps(metric: Metric, moment: Moment, compare: Compare, bound: A
     while (step := metric.step(moment)) < before:
         moment = moment.later(step)
         if compare(moment[metric], bound) != now:
-            return step
-    return FOREVER
+            break
+    return step
 
 
 class Crossing:

@@ -105,8 +105,8 @@ class Total(Crossing):
                 if steps[index] == soonest:
                     points[index], steps[index] = moment[score], score.step(moment)
             if compare(sum(points), bound) != now:
-                return soonest
-        return FOREVER
+                break
+        return soonest
 
     def shown(self, value: int) -> int:
         return value
