@@ -158,11 +158,10 @@ class OfDimension(_Standing):
     """The published value of a dimension, or what it is about to be published with in this evaluation."""
 
     def __init__(self, text: str, dimension: Explains, compare: Compare, values: frozenset[str]) -> None:
-        self.text, self._dimension, self._compare, self._values = text, dimension, compare, values
+        self.text, self._dimension, self._values = text, dimension, values
         self.reads = frozenset((dimension_key(dimension.name),))
-
-    def holds(self, moment: Moment) -> bool:
-        return self._compare(moment.standing.value(self._dimension.name), self._values)
+        name = dimension.name
+        self.holds: Holds = lambda moment: compare(moment.standing.value(name), values)
 
     def explain(self, to: Explanation, moment: Moment) -> None:
         name = self._dimension.name
@@ -248,7 +247,10 @@ class AllHold(_Joined):
 
 class AnyHolds(_Joined):
     def holds(self, moment: Moment) -> bool:
-        return any(test(moment) for test in self._tests)
+        for test in self._tests:  # noqa: SIM110 - as above
+            if test(moment):
+                return True
+        return False
 
     def turns(self, moment: Moment, before: Instant) -> Instant:
         if self.holds(moment):

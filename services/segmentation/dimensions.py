@@ -99,6 +99,10 @@ class Cases:
         self._shown = shown
         self._outcomes = (*(case.value for case in cases), otherwise)
         self._first = None if any(case.leave is not None for case in cases) else First(cases)
+        self._places: dict[Membership, int] = {}
+        for index, case in enumerate(cases):
+            self._places.setdefault(case.value, index)
+        self._rules = tuple(self._rule(index) for index in range(len(cases) + 1))
         self._openers = [self._may_open(index) for index in range(len(self._outcomes))]
 
     def _may_open(self, index: int) -> tuple[Condition, ...]:
@@ -128,9 +132,13 @@ class Cases:
         while True:
             soonest = FOREVER
             for opener in self._openers[index]:
-                soonest = min(soonest, opener.turns(moment, min(soonest, before)))
+                turns = opener.turns(moment, min(soonest, before))
+                if turns < soonest:
+                    soonest = turns
             if index < len(self.cases):
-                soonest = min(soonest, self.cases[index].closes(moment, present, min(soonest, before)))
+                turns = self.cases[index].closes(moment, present, min(soonest, before))
+                if turns < soonest:
+                    soonest = turns
             if soonest >= before:
                 return soonest
             moment = moment.later(soonest)
@@ -147,7 +155,7 @@ class Cases:
         """What decided are the conditions of the new case where it comes before the old one, else also those of the old
         one that hold no longer. The new case's own (the last one's where none holds) are there in any event."""
         index = self._index(moment, before)
-        old = next((i for i, case in enumerate(self.cases) if case.value == before and now != before), index)
+        old = index if now == before else self._places.get(before, index)
         if old < index:
             lost = self.cases[old].leave or self.cases[old].enter
             for condition in getattr(lost, "parts", (lost,)):
@@ -158,7 +166,7 @@ class Cases:
         (case.enter if entered or case.leave is None else case.leave).explain(to, moment)
         if self._shown is not None:
             to.value("shown", self._shown.at(moment))
-        return self._rule(index, entered)
+        return self._rules[index] if entered else self._rule(index, entered)
 
     def sentences(self) -> tuple[str, ...]:
         count = len(self.cases) + (self.otherwise is not None)

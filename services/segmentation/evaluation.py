@@ -120,6 +120,7 @@ class Evaluation:
             segment = segments.get(dimension.name)
             if segment is not None and (index in self._looked or (segment[2] or FOREVER) < soonest):
                 soonest = self._until(dimension, segment, soonest)
+        self.moment.forget()
         return None if soonest == FOREVER else soonest
 
     def _until(self, dimension: Dimension, segment: Segment, before: Instant) -> Instant:

@@ -190,20 +190,30 @@ class Standing:
 class Moment(dict["Measured", Any]):
     """The facts at one instant. `moment[metric]` is its value, which is worked out at most once."""
 
-    __slots__ = ("at", "facts", "ids", "standing")
+    __slots__ = ("_later", "at", "facts", "ids", "standing")
 
     def __init__(self, facts: Facts, standing: Standing, at: Instant) -> None:
         super().__init__()
         self.ids: dict[Any, tuple[str, ...]] = {}
         """What was found out about the events behind metrics, which several reasons may ask for."""
         self.facts, self.standing, self.at = facts, standing, at
+        self._later: dict[Instant, Moment] = {}
 
     def __missing__(self, of: "Measured") -> Any:
         value = self[of] = of.at(self)
         return value
 
     def later(self, at: Instant) -> "Moment":
-        return Moment(self.facts, self.standing, at)
+        """With what is published at this one. It is kept until `forget`, because several conditions ask for the same."""
+        moment = self._later.get(at)
+        if moment is None:
+            moment = self._later[at] = Moment(self.facts, self.standing, at)
+            moment._later = self._later
+        return moment
+
+    def forget(self) -> None:
+        """The later ones, which know one another: else they would wait for the collector of cycles."""
+        self._later.clear()
 
 
 class Measured(Protocol):

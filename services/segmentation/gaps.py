@@ -39,17 +39,16 @@ class Since(Crossing):
     def step(self, _moment: Moment) -> Instant:
         return FOREVER
 
-    def crossing(self, moment: Moment, compare: Compare, bound: Number, before: Instant) -> Instant:
-        return self.turning(compare, bound)(moment, before)
+    def crossing(self, moment: Moment, compare: Compare, bound: Number, _before: Instant) -> Instant:
+        return self._reaches(moment, _span(compare, bound))
 
     def turning(self, compare: Compare, bound: Number) -> Turns:
-        after = floor(bound) + 1 if compare is gt or compare is le else ceil(bound)
+        span, reaches = _span(compare, bound), self._reaches
+        return lambda moment, _before: reaches(moment, span)
 
-        def turns(moment: Moment, _before: Instant) -> Instant:
-            anchor = self._anchor(moment)
-            return anchor + after if anchor is not None and anchor + after > moment.at else FOREVER
-
-        return turns
+    def _reaches(self, moment: Moment, span: int) -> Instant:
+        anchor = self._anchor(moment)
+        return anchor + span if anchor is not None and anchor + span > moment.at else FOREVER
 
     def shown(self, value: int) -> str:
         return write_span(value)
@@ -66,6 +65,11 @@ class Since(Crossing):
     def _anchor(self, moment: Moment) -> Instant | None:
         series = moment.facts[self.stream]
         return series.first if self._first else series.last
+
+
+def _span(compare: Compare, bound: Number) -> int:
+    """At how many whole milliseconds the comparison turns."""
+    return floor(bound) + 1 if compare is gt or compare is le else ceil(bound)
 
 
 class MedianGap(Crossing):
