@@ -158,14 +158,14 @@ class OfDimension(_Standing):
     """The published value of a dimension, or what it is about to be published with in this evaluation."""
 
     def __init__(self, text: str, dimension: Explains, compare: Compare, values: frozenset[str]) -> None:
-        self.text, self._dimension, self._values = text, dimension, values
+        self.text, self._dimension, self._shown = text, dimension, shown_values(values)
         self.reads = frozenset((dimension_key(dimension.name),))
         name = dimension.name
         self.holds: Holds = lambda moment: compare(moment.standing.value(name), values)
 
     def explain(self, to: Explanation, moment: Moment) -> None:
         name = self._dimension.name
-        to.value(name, moment.standing.value(name), shown_values(self._values))
+        to.value(name, moment.standing.value(name), self._shown)
         self._dimension.explain(to, moment)
 
 

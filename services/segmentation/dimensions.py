@@ -147,8 +147,7 @@ class Cases:
                 return soonest
 
     def explain(self, to: Explanation, moment: Moment) -> None:
-        present = moment.standing.value(self.name)
-        case = next((case for case in self.cases if case.value == present), self.cases[-1])
+        case = self.cases[self._places.get(moment.standing.value(self.name), -1)]
         (case.leave or case.enter).explain(to, moment)
 
     def decided(self, to: Explanation, moment: Moment, before: Membership, now: Membership) -> str:
