@@ -6,7 +6,7 @@ from typing import Any
 from services.segmentation import composites as composing
 from services.segmentation.evaluation import COMPOSITES, Evaluation
 from services.segmentation.explanation import Explanation
-from services.segmentation.facts import Record, record_of
+from services.segmentation.facts import Facts, Record, record_of
 from services.segmentation.program import Program
 from services.segmentation.state import CustomerState
 from shared.clock import Instant
@@ -31,6 +31,7 @@ class SegmentationDomain:
         self.program = program
         self._recorder = program.recorder
         self._hears = program.recorder.hears
+        self._known: Facts | None = None
 
     def initial(self, customer_id: str) -> CustomerState:
         return CustomerState(customer_id=customer_id)
@@ -70,7 +71,7 @@ class SegmentationDomain:
 
     def because(self, state: CustomerState, at: Instant) -> dict[str, dict[str, Any]]:
         """Per dimension, why its value is what it is at `at`: values, thresholds and the events that count."""
-        moment = Evaluation(self.program, state, record_of(state), at).moment
+        moment = Evaluation(self.program, state, self._facts(record_of(state)), at).moment
         found: dict[str, dict[str, Any]] = {}
         for dimension, reasons in self.program.dimensions:
             value = moment.standing.value(dimension.name)
@@ -118,10 +119,17 @@ class SegmentationDomain:
     ) -> Decision[CustomerState]:
         """Everything is looked at the first time; later what was touched, and what time has overtaken."""
         record = self._recorder.pruned(record, at)
-        evaluation = Evaluation(self.program, state, record, at)
+        evaluation = Evaluation(self.program, state, self._facts(record), at)
         evaluation.judge(None if state.composites is None else touched)
         update = {**record.fields(), "next_at": evaluation.look_ahead(), **evaluation.fields()}
         return self._decided(state, evaluation.changes, update)
+
+    def _facts(self, record: Record) -> Facts:
+        """Laid out once for timers that come one after another, between which nothing is taken in."""
+        known = self._known
+        if known is None or known.record != record:
+            known = self._known = Facts(record, self.program.mixed)
+        return known
 
     def _objected(self, state: CustomerState, event_id: str) -> Decision[CustomerState]:
         """Everything is withdrawn at once; what `ever` remembers stays."""

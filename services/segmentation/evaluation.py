@@ -5,7 +5,7 @@ from typing import Any
 
 from services.segmentation import composites as composing
 from services.segmentation.dimensions import Dimension, Reasons
-from services.segmentation.facts import FOREVER, Facts, Moment, Record, Standing
+from services.segmentation.facts import FOREVER, Facts, Moment, Standing
 from services.segmentation.program import Program
 from services.segmentation.state import CustomerState, Segment
 from shared.clock import Instant
@@ -18,12 +18,12 @@ COMPOSITES = "composites"
 class Evaluation:
     """Begins with what is published; `judge` what may be another now, then `look_ahead`."""
 
-    def __init__(self, program: Program, state: CustomerState, record: Record, at: Instant) -> None:
+    def __init__(self, program: Program, state: CustomerState, facts: Facts, at: Instant) -> None:
         self._program, self._at = program, at
         self._composites = state.composites
         names = () if state.composites is None else state.composites[0]
         self.standing = Standing(dict(state.segments), set(names), state.ever)
-        self.moment = Moment(Facts(record, program.mixed), self.standing, at)
+        self.moment = Moment(facts, self.standing, at)
         self.held = state.held
         self.changes: list[dict[str, Any]] = []
         self._looked: set[int] = set()
