@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.crowd import spread
 from tests.simulation.run import Result, simulate
 from tests.simulation.scenario import plan_of, real_plan_of
-from tests.simulation.small import Explored, explore, late_marks, world
+from tests.simulation.small import Explored, explore, late_marks, late_saves, world
 from tests.simulation.virtual_loop import run as run_in_virtual_time
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "500"))
@@ -80,8 +80,8 @@ def test_a_fault_at_every_step_of_a_small_world_and_pairs_of_them() -> None:
     worlds, steps = sum(one.worlds for one in found), sum(one.steps for one in found)
     print(f"\nsmall worlds: {worlds} explored, {steps} steps, {len(failing)} failing")
     assert not failing, failing[:3]
-    for seed, faults in late_marks((1,)):
-        assert not world(seed, faults)[0].problems
+    for seed, faults, lands in (*late_marks((1,)), *late_saves((1,))):
+        assert not world(seed, faults, lands=lands)[0].problems
 
 
 def changing_part(number: int) -> Explored:
