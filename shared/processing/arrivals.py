@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from shared.clock import Instant
+from shared.events.catalog import CUSTOMERS
 from shared.events.catalog import topic as catalogue_topic
 from shared.events.codec import UndecodableEvent, decode
 from shared.events.customers import ClockTicked, HistoryBegan, HistoryEnded, RulesActivated
@@ -49,8 +50,11 @@ class Arrival:
         return self.event is not None and isinstance(self.event.data, TIME_MARKS)
 
     @property
-    def is_tick(self) -> bool:
-        return self.event is not None and isinstance(self.event.data, ClockTicked)
+    def tells_time_only(self) -> bool:
+        """A tick; also a bracket that a neighbour passes on, for only the customers' own stream opens and closes one."""
+        if self.event is None:
+            return False
+        return isinstance(self.event.data, ClockTicked) or (self.is_mark and self.record.topic != CUSTOMERS.name)
 
     @property
     def mark(self) -> str | None:

@@ -30,9 +30,9 @@ class Merge:
         return min(waiting, key=self.key, default=None)
 
     def blocked_by(self, head: Arrival) -> list[str]:
-        """Inputs that could still bring something earlier. A tick only says that time went on, so that it changes places
+        """Inputs that could still bring something earlier. What only says that time went on changes places
         with whatever is of the same instant: it waits for nothing of its own time, and the last ticks of a quiet hour go."""
-        rank = -1 if head.is_tick else self._rank[head.record.topic]
+        rank = -1 if head.tells_time_only else self._rank[head.record.topic]
         return [
             topic
             for topic, queue in self._queues.items()

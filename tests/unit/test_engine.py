@@ -290,6 +290,19 @@ async def test_the_last_ticks_of_a_quiet_hour_wait_for_nothing_of_their_own_time
     assert set(worker.owned[0].applied.values()) == {1}
 
 
+async def test_an_end_of_history_that_neighbours_pass_on_waits_for_nothing_of_its_own_time() -> None:
+    world = SmallWorld(Tasks(), partitions=1)
+    for kind in ("began", "ended"):
+        for topic in (FEEDBACK, SEGMENTS, CUSTOMERS):
+            mark = of_time(f"history.{kind}", 0, START, import_id="x")
+            world.log.append(Message(topic.name, None, mark.value, HEADERS, 0))
+    worker = await world.worker()
+    await settle(worker)
+
+    assert set(worker.owned[0].applied.values()) == {2}
+    assert worker.owned[0].time.bracket is None
+
+
 async def test_a_tick_waits_for_what_may_be_earlier() -> None:
     world = SmallWorld(Tasks(), partitions=1)
     for topic, at in ((FEEDBACK, START), (SEGMENTS, START), (CUSTOMERS, START - 1)):
