@@ -169,7 +169,9 @@ def _settle(this: System, told: _Told) -> None:
 
 
 def _health(this: System) -> dict[str, int]:
-    return {one.service: one.lag for one in health_of_all(this.settings(this.addresses()))}
+    """What each has yet to apply, and what the chronicle, which the summary asks, has yet to take in."""
+    found = health_of_all(this.settings(this.addresses()))
+    return {one.service: one.lag for one in found} | {"chronicle": sum(one.unrecorded for one in found)}
 
 
 def _words(lags: Mapping[str, int]) -> str:

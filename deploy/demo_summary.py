@@ -25,7 +25,11 @@ _DIMENSIONS = {
         ("prospect", "acquired", "growing", "mature", "declining", "churned"),
     ),
     "status": ("status 状态", ("potential", "new", "active", "dormant", "lost")),
+    "engagement": ("engagement 活跃度", _LEVELS),
+    "engagement_trend": ("engagement trend 活跃趋势", ("dropping", "steady")),
+    "satisfaction": ("satisfaction 满意度", ("promoter", "passive", "detractor", "unknown")),
 }
+"""Those of few values; `guanxi segments sizes` shows all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ def _segments(dimensions: dict[str, dict[str, int]]) -> Table:
     for name, (title, order) in _DIMENSIONS.items():
         sizes = dimensions.get(name, {})
         table.add_row(title, ", ".join(f"{value} {sizes.get(value, 0)}" for value in order))
+    composites = dimensions.get("composites", {})
+    table.add_row("composites 组合客群", ", ".join(f"{name} {count}" for name, count in sorted(composites.items())))
     return table
 
 

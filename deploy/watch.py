@@ -9,7 +9,7 @@ from deploy.offsets import ProvisionError
 from deploy.programs import PROGRAMS, reads
 from deploy.topics import Topics
 from shared.clock import to_rfc3339, wall_clock
-from shared.events.catalog import OUTPUT, SERVICES, dead_letters
+from shared.events.catalog import CHRONICLE, OUTPUT, SERVICES, dead_letters
 from shared.processing.control import FRESH, Progress
 from shared.processing.document import Document
 from shared.processing.mongo import Documents, connect, database_of
@@ -25,7 +25,10 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """`lag` in records, `behind_seconds`: age of the oldest record not yet applied; None where nobody measures it now."""
+    """`lag` in records, `behind_seconds`: age of the oldest record not yet applied; None where nobody measures it now.
+
+    `unrecorded`: records that the chronicle, from which sizes and history are answered, has yet to take in.
+    """
 
     service: str
     lag: int
@@ -34,6 +37,7 @@ class ServiceHealth:
     partitions_owned: int
     parked: int
     dead_letters: int
+    unrecorded: int = 0
 
 
 def health_of_all(settings: Settings) -> list[ServiceHealth]:
@@ -55,7 +59,8 @@ def _health(settings: Settings, topics: Topics, service: str) -> ServiceHealth:
     fresh = [p for p in asyncio.run(_progress(settings, service)) if wall_clock() - p.written_at < FRESH]
     behind = max((p.behind for p in fresh), default=None)
     as_of = to_rfc3339(min(p.time for p in fresh)) if fresh else None
-    return ServiceHealth(service, lag, behind, as_of, len(fresh), parked, dead)
+    unrecorded = topics.lag(CHRONICLE.group, CHRONICLE.topics) if service == CHRONICLE.service else 0
+    return ServiceHealth(service, lag, behind, as_of, len(fresh), parked, dead, unrecorded)
 
 
 async def _progress(settings: Settings, service: str) -> list[Progress]:

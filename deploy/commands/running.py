@@ -104,5 +104,7 @@ def _as_table(this: System, states: list[WorkerState], health: list[ServiceHealt
         behind = None if h.behind_seconds is None else f"{h.behind_seconds:.1f} s"
         word = "ready" if h.service in ready else "DOWN"
         restarts = sum(state.restarts for state in own)
-        rows.append((h.service, word, len(own), restarts, h.lag, behind, h.parked, h.dead_letters, this.url(h.service)))
-    table(("service", "state", "processes", "restarts", "lag", "behind", "parked", "dead letters", "address"), rows)
+        counts = (restarts, h.lag, behind, h.unrecorded, h.parked, h.dead_letters)
+        rows.append((h.service, word, len(own), *counts, this.url(h.service)))
+    counted = ("restarts", "lag", "behind", "unrecorded", "parked", "dead letters")
+    table(("service", "state", "processes", *counted, "address"), rows)
