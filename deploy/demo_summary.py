@@ -77,18 +77,17 @@ def show(summary: Summary) -> None:
     console.print(
         f"\n[bold]{summary.customers}[/] customers 客户, [bold]{summary.changes}[/] segment changes published"
     )
-    console.print(_segments(summary.segments["dimensions"]))
+    console.print(_segments(summary.segments["dimensions"], summary.segments["composites"]))
     console.print(_counts("customers with follow-ups that are 跟进任务", summary.followups["customers"]))
     console.print(_cases(summary.statistics["total"]))
     console.print(_freshness(summary))
 
 
-def _segments(dimensions: dict[str, dict[str, int]]) -> Table:
+def _segments(dimensions: dict[str, dict[str, int]], composites: dict[str, int]) -> Table:
     table = Table("segments by dimension 客户细分", "customers", box=None, header_style="bold")
     for name, (title, order) in _DIMENSIONS.items():
         sizes = dimensions.get(name, {})
         table.add_row(title, ", ".join(f"{value} {sizes.get(value, 0)}" for value in order))
-    composites = dimensions.get("composites", {})
     table.add_row("composites 组合客群", ", ".join(f"{name} {count}" for name, count in sorted(composites.items())))
     return table
 
