@@ -9,11 +9,15 @@ from shared.events.segments import CustomerForgotten
 from shared.processing.arrivals import Arrival
 from shared.processing.batch import Outcome
 from shared.processing.document import Document, Entry
-from shared.processing.emission import write_mark
+from shared.processing.emission import decided_at, write_mark
 from shared.processing.owned import Owned
 from shared.processing.records import Message
 
 _FORGOTTEN = f'"type":"{CustomerForgotten.event_type}"'
+
+
+def _decided_at(said: tuple[Document, Entry]) -> str:
+    return decided_at(said[1].event)
 
 
 class Announcer:
@@ -25,9 +29,13 @@ class Announcer:
         self._latest = latest
 
     def events(self, outcome: Outcome) -> Iterator[Message]:
-        """Dead letters, then what earlier owners may not have published, then what is new."""
+        """Dead letters, then what earlier owners may not have published and what is new, by the instant of its decision.
+
+        A customer's own instants never run backwards, so its order stays. Whoever merges us takes an input's time from
+        what it has shown: sorted, that does not depend on how batches were cut or on who had to take over.
+        """
         yield from outcome.dead
-        for document, entry in (*outcome.republished, *outcome.emitted):
+        for document, entry in sorted((*outcome.republished, *outcome.emitted), key=_decided_at):
             yield from self.entry(document, entry)
 
     def entry(self, document: Document, entry: Entry) -> Iterator[Message]:

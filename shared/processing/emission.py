@@ -9,6 +9,7 @@ from shared.clock import Instant, to_rfc3339
 from shared.events.envelope import SEQUENCE_DIGITS, Data
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "https://guanxi.dev/events")
+MOMENT_LENGTH = len("2026-01-01T00:00:00.000Z")
 
 
 class Cause(NamedTuple):
@@ -49,6 +50,12 @@ def write(service: str, customer_id: str, sequence: int, data: Data, at: Instant
         f'"partitionkey":"{customer_id}","sequence":"{sequence:0{SEQUENCE_DIGITS}d}",{causes}"inputs":"{inputs}",'
         f'"data":{data.model_dump_json(exclude_none=True)}}}'
     )
+
+
+def decided_at(text: str) -> str:
+    """The instant of an event that `write` has written, as text that sorts as instants do."""
+    start = text.index('"time":"') + 8
+    return text[start : start + MOMENT_LENGTH]
 
 
 def write_mark(service: str, data: Data, at: Instant, name: str) -> bytes:

@@ -50,6 +50,20 @@ async def test_a_timer_fires_at_its_own_instant_when_the_partitions_time_has_pas
     assert (document.at, document.unsent, document.wake_at) == (START + WINDOW, False, None)
 
 
+async def test_what_is_said_is_in_the_order_of_its_instants_however_batches_are_cut() -> None:
+    orders = []
+    for size in (1, 100):
+        world = SmallWorld(Counts(), partitions=1)
+        world.append(
+            purchase(ALICE, "a", START), purchase(BOB, "b1", START + 1), purchase(BOB, "b2", START + 3 * WINDOW)
+        )
+        await world.drain(batch_size=size)
+        orders.append([(event["subject"], event["sequence"]) for event in world.said()])
+        times = [event["time"] for event in world.said()]
+        assert times == sorted(times)
+    assert orders[0] == orders[1]
+
+
 async def test_a_poisoned_customer_waits_with_its_timers_and_resumes_as_if_nothing_had_been() -> None:
     story = [
         purchase(ALICE, "a1", START),
