@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Protocol
 
 from shared.processing.ports import LogReader, Sleeper, TransientError
@@ -115,6 +115,7 @@ class Follower:
             self._changed = False
             self._listener.begin()
         if fetched.epoch != self._reader.epoch():
+            self._seek_back({record.source for record in fetched.records})
             return 0
         if fetched.records:
             await self._retry("following the log", lambda: self._listener.take(fetched.records))
@@ -123,6 +124,11 @@ class Follower:
             self._at |= self._heard
             await self._retry("following the log", lambda: self._listener.turn(self))
         return len(fetched.records)
+
+    def _seek_back(self, partitions: Set[TopicPartition]) -> None:
+        """A poll that began before a rebalance may hand out records from behind it: the client has moved over them."""
+        for partition in partitions & self._at.keys():
+            self._reader.seek(partition, self._at[partition])
 
     @property
     def owned(self) -> Collection[TopicPartition]:

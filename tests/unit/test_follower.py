@@ -1,7 +1,7 @@
 """Following a log beside the engine: what took effect is committed, everything else comes again."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from shared.clock import wall_clock
 from shared.processing.follower import Follower, Seat
@@ -135,3 +135,28 @@ async def test_a_newcomer_takes_partitions_over_where_the_first_stands() -> None
     await second.steps()
     assert sorted(first.listening.taken + second.listening.taken) == [(p, o) for p in range(2) for o in range(5)]
     assert {len(first.follower.owned), len(second.follower.owned)} == {1}
+
+
+async def test_what_was_fetched_across_a_rebalance_is_fetched_again() -> None:
+    """A poll that began before it may hand out records from behind it: by then the client's position has moved on."""
+    log = a_log(0)
+    member = Member(log, "a")
+
+    async def a_rebalance_meanwhile(_seconds: float) -> None:
+        if not log.end(PLACES[0]):
+            other = MemoryReader(log, "g", ["t"], "b")
+            await other.start(nothing_done, nothing_done)
+            await member.reader.heartbeat()
+            await other.stop()
+            await member.reader.heartbeat()
+            log.append(Message("t", b"k", b"", partition=0))
+            log.append(Message("t", b"k", b"", partition=0))
+
+    member.reader = MemoryReader(log, "g", ["t"], "a", a_rebalance_meanwhile)
+    await member.follower.start()
+    await member.steps()
+    assert member.listening.taken == [(0, 0), (0, 1)]
+
+
+async def nothing_done(_partitions: Collection[TopicPartition]) -> None:
+    return
