@@ -197,8 +197,14 @@ class Turn:
 
 
 def oldest(tasks: Sequence[Task]) -> Task | None:
-    return min(tasks, key=lambda task: (task.due_at, task.id), default=None)
+    """Of those due at one instant, the one that matters most: never by id, which is chance."""
+    return min(tasks, key=lambda task: (task.due_at, *_weight(task)), default=None)
 
 
-def _in_time(task: Task) -> tuple[Instant, str]:
-    return task.next_at, task.id
+def _in_time(task: Task) -> tuple[Instant, int, str]:
+    return task.next_at, *_weight(task)
+
+
+def _weight(task: Task) -> tuple[int, str]:
+    """Tells the open tasks of a customer apart: of one playbook at most one is open."""
+    return -task.priority, task.playbook

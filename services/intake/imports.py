@@ -1,4 +1,4 @@
-"""Taking in a past: rows in their own time, inside a bracket, with a tick at each day's end."""
+"""Taking in a past: rows in their own time, inside a bracket, with a tick at each day's end and at the end of all."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -82,11 +82,17 @@ class Imports:
             return rows
 
     async def end(self, import_id: str, *, hold: bool) -> Import:
-        """Closes the bracket; with `hold` leaves it open, so that the world stays at the history's last instant."""
+        """Closes the bracket; with `hold` leaves it open, so that the world stays at the history's last instant.
+
+        Every partition hears of that instant first: else what is due by then would belong to history in those that have
+        late rows, and to the present in the others.
+        """
         async with self._turn:
             found = await self.get(import_id)
             if found.status == "ended":
                 return found
+            if found.bracket is not None and found.last_at is not None:
+                await self._publish(self._ticks(found, found.last_at))
             if found.bracket is not None and not hold:
                 await self._publish(self._marks(HistoryEnded.event_type, found.bracket, self._clock(), "ended"))
                 await self._register.close_bracket(found.bracket)
@@ -194,9 +200,9 @@ class Imports:
         if isinstance(answer, Refusal):
             raise answer
 
-    def _ticks(self, found: Import, day: Instant) -> Entry:
+    def _ticks(self, found: Import, at: Instant) -> Entry:
         lines = tuple(
-            Line(mark_of_time(ClockTicked.event_type, day, f"{found.id}\0{p}\0{day}", True, {}).decode(), p)
+            Line(mark_of_time(ClockTicked.event_type, at, f"{found.id}\0{p}\0{at}", True, {}).decode(), p)
             for p in range(PARTITIONS)
         )
         return Entry("", "", lines)

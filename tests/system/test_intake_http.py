@@ -405,6 +405,24 @@ async def test_a_held_history_goes_on_in_the_next_import(http: httpx.AsyncClient
     assert (await http.get(f"/v1/imports/{prefix}-1")).json()["status"] == "ended"
 
 
+@pytest.mark.parametrize("hold", [False, True])
+async def test_however_rows_fall_on_partitions_each_is_told_the_last_instant(
+    http: httpx.AsyncClient, settings: Settings, hold: bool
+) -> None:
+    """Else a timer of that day would fire as history in one partition and as the present in another."""
+    prefix = uuid4().hex
+    rows = history(1, 3, prefix)
+    await import_events(http, rows, "history", f"{prefix}-h", hold=hold)
+    found = [(r.partition, decode(r.value or b"")) for r in await records(settings.kafka_bootstrap)]
+    for partition in range(12):
+        bracket = [e for p, e in found if p == partition]
+        began = next(n for n, e in enumerate(bracket) if getattr(e.data, "import_id", "").startswith(prefix))
+        newest = [event for event in bracket[began:] if event.history][-1]
+        assert newest.recordedtime.isoformat() == "1997-01-03T12:00:00+00:00", partition
+    if hold:
+        assert (await http.post(f"/v1/imports/{prefix}-h/end")).json()["status"] == "ended"
+
+
 CDNOW = Path(__file__).parents[2] / "deploy" / "config" / "imports" / "cdnow.yaml"
 
 

@@ -1,5 +1,7 @@
 """Follow-up, rule by rule: what is promised when, what ends it, and what is refused."""
 
+from uuid import UUID
+
 import pytest
 
 from shared.clock import DAY, HOUR, MINUTE, to_datetime
@@ -134,6 +136,23 @@ def test_without_a_name_it_completes_the_oldest_due_one_and_only_that(story: Sto
     story.send(MONDAY + 2 * MINUTE, contact())
     assert story.tasks == {}
     assert story.send(MONDAY + 3 * MINUTE, contact()) == [], "nothing is due, nothing to complete, nothing to refuse"
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_of_two_due_at_one_instant_it_completes_the_more_important_whoever_the_customer_is(number: int) -> None:
+    """Ids of customers, and so of tasks, are chance: what they decide differs from one run to the next."""
+    story = Story(state=DOMAIN.initial(str(UUID(int=number))))
+    story.send(MONDAY - 100 * DAY, contact(), history=True)
+    story.send(MONDAY - HOUR, frequency("medium"), history=True)
+    assert story.send(MONDAY, INQUIRY) == ["scheduled", "scheduled", "due", "due"]
+    story.send(MONDAY + MINUTE, contact())
+    assert story.heard("due", "completed") == [
+        ("11-23 10:00", "due", "inquiry"),
+        ("11-23 10:00", "due", "cadence"),
+        ("11-23 10:01", "completed", "contact_made"),
+    ]
+    (completed,) = (task for task in story.state.closed if task.state == "completed")
+    assert completed.playbook == "first_contact"
 
 
 def test_staff_complete_a_task_before_it_is_due(story: Story) -> None:

@@ -1,5 +1,7 @@
 """Follow-up over random stories: the laws of a task, and the regular contact against an oracle written another way."""
 
+from uuid import UUID
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,6 +109,22 @@ def test_how_often_it_is_asked_for_timers_changes_nothing(
             story.send(now, _event(story, kind, choice, offset), history=history)
         story.until(now + 30 * DAY)
         stories.append((story.told, story.state))
+    assert stories[0] == stories[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps, st.uuids())
+def test_who_the_customer_is_changes_nothing(told: list[tuple[int, str, int, int, bool]], other: UUID) -> None:
+    """Ids are chance: the same story of another customer has the same tasks, in the same order."""
+    stories = []
+    for customer in (CUSTOMER, str(other)):
+        story, now = Story(state=DOMAIN.initial(customer)), START
+        for delay, kind, number, offset, history in told:
+            now += delay
+            event = _event(story, kind, number, offset)
+            story.send(now, event.model_copy(update={"from_id": customer} if kind == "merge" else {}), history=history)
+        story.until(now + 30 * DAY)
+        stories.append([(when, data.model_dump(exclude={"customer_id", "task_id"})) for when, data in story.told])
     assert stories[0] == stories[1]
 
 
