@@ -5,8 +5,9 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from deploy.demo_summary import Summary, collect, show
 from deploy.system import System
 from deploy.watch import health_of_all
 from services.intake.importer import ImportFailed, Mode, import_events
+from services.intake.importer import Progress as Progressed
 from shared.clock import wall_clock
 from shared.events.catalog import SERVICES
 from shared.processing.ports import TransientError
@@ -31,6 +33,7 @@ from shared.processing.ports import TransientError
 SETTLE_SECONDS = 900
 PATIENT = {"GUANXI_MERGE_PATIENCE_SECONDS": "60"}
 """A year in a minute wants order more than latency: a neighbour that restarts is waited for, so that every run ends alike."""
+MODES: tuple[Mode, ...] = ("history", "replay")
 MARK = "demo.json"
 """In the data directory: the day for which the demo's dates were shifted."""
 _EVERY = 2.0
@@ -80,7 +83,8 @@ def _running(this: System) -> Iterator[None]:
 
 
 def play(this: System) -> Summary:
-    """Imports the past, replays the last 30 days, waits until every service has come to the present."""
+    """Imports the past and replays the last 30 days; what came of it by their last instant, so that every run of a day
+    tells the same; then lets the present begin and waits until every service has come to it."""
     events = demo_events(read_purchases(), _today(this))
     say(
         f"{len(events)} events: the purchases are real (the public CDNOW sample, dates shifted to end yesterday);"
@@ -93,7 +97,10 @@ def play(this: System) -> Summary:
             told = _Told(lags, bar, len(events))
             asyncio.run(_import(this, events, told.chunk))
         _settle(this, told)
-    return collect(this)
+        summary = collect(this)
+        asyncio.run(_end(this))
+        _settle(this, told)
+    return replace(summary, health=health_of_all(this.settings(this.addresses())))
 
 
 class _Lags:
@@ -141,18 +148,26 @@ class _Told:
             say(f"{description}: {words}")
 
 
-async def _import(this: System, events: list[DemoEvent], progress: Callable[[int, Mapping[str, Any]], None]) -> None:
-    key = this.installation.operator_key()
-    headers = {"authorization": f"Bearer {key}"}
-    today = _today(this).isoformat()
+async def _import(this: System, events: list[DemoEvent], progress: Progressed) -> None:
+    for mode in MODES:
+        documents = [event.document for event in events if event.history == (mode == "history")]
+        await _imported(this, mode, documents, hold=True, progress=progress)
+
+
+async def _end(this: System) -> None:
+    """The present begins: the bracket that the imports left open is closed."""
+    await _imported(this, MODES[-1], [], hold=False)
+
+
+async def _imported(
+    this: System, mode: Mode, documents: list[dict[str, Any]], *, hold: bool, progress: Progressed | None = None
+) -> None:
+    headers = {"authorization": f"Bearer {this.installation.operator_key()}"}
+    name = f"demo-{_today(this).isoformat()}-{mode}"
     async with httpx.AsyncClient(base_url=this.url("intake"), headers=headers) as client:
-        parts: tuple[tuple[Mode, bool], ...] = (("history", True), ("replay", False))
-        for mode, hold in parts:
-            documents = [event.document for event in events if event.history == (mode == "history")]
-            name = f"demo-{today}-{mode}"
-            outcome = await import_events(client, documents, mode, name, name=name, hold=hold, progress=progress)
-            if outcome.refused:
-                raise Failure(f"intake refused rows of the demo: {outcome.refused[:3]}")
+        outcome = await import_events(client, documents, mode, name, name=name, hold=hold, progress=progress)
+    if outcome.refused:
+        raise Failure(f"intake refused rows of the demo: {outcome.refused[:3]}")
 
 
 def _settle(this: System, told: _Told) -> None:

@@ -50,6 +50,11 @@ class Summary:
     def dead_letters(self) -> int:
         return sum(one.dead_letters for one in self.health)
 
+    @property
+    def as_of(self) -> str:
+        """The instant up to which the services had applied everything when they were asked."""
+        return min(str(answer["as_of"]) for answer in (self.segments, self.followups, self.statistics))
+
 
 def collect(system: System) -> Summary:
     client = Client(system)
@@ -76,6 +81,7 @@ def show(summary: Summary) -> None:
     console = Console()
     console.print(
         f"\n[bold]{summary.customers}[/] customers 客户, [bold]{summary.changes}[/] segment changes published"
+        f" as of 截至 {summary.as_of}"
     )
     console.print(_segments(summary.segments["dimensions"], summary.segments["composites"]))
     console.print(_counts("customers with follow-ups that are 跟进任务", summary.followups["customers"]))

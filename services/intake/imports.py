@@ -84,15 +84,15 @@ class Imports:
     async def end(self, import_id: str, *, hold: bool) -> Import:
         """Closes the bracket; with `hold` leaves it open, so that the world stays at the history's last instant.
 
-        Every partition hears of that instant first: else what is due by then would belong to history in those that have
-        late rows, and to the present in the others.
+        Every partition hears first that this instant is over: else what is due by then would belong to history in those
+        that have late rows and to the present in the others, and a held world's last words would wait to be merged.
         """
         async with self._turn:
             found = await self.get(import_id)
             if found.status == "ended":
                 return found
             if found.bracket is not None and found.last_at is not None:
-                await self._publish(self._ticks(found, found.last_at))
+                await self._publish(self._ticks(found, found.last_at + 1))
             if found.bracket is not None and not hold:
                 await self._publish(self._marks(HistoryEnded.event_type, found.bracket, self._clock(), "ended"))
                 await self._register.close_bracket(found.bracket)
