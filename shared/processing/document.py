@@ -136,7 +136,7 @@ def from_fields(fields: dict[str, Any]) -> Document:
         wake_at=fields.get("wake_at"),
         sequence=fields["sequence"],
         outbox=tuple(Entry(position, event) for position, event in fields.get("outbox", ())),
-        unsent=fields.get("unsent", False),
+        unsent="unsent" in fields,
         parked=_parked_from(parked) if parked else None,
         history=fields.get("history"),
         mark=fields.get("mark"),

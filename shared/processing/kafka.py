@@ -96,7 +96,7 @@ class KafkaConnection:
             enable_idempotence=True,
             acks="all",
             linger_ms=0,
-            compression_type="lz4",
+            compression_type="zstd",
             max_batch_size=LARGEST_BATCH,
             request_timeout_ms=10_000,
             **parse_security(self.security),

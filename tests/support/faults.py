@@ -50,7 +50,9 @@ def quiesce(copy: Copy, evidence: Evidence) -> None:
 
     eventually("every service has read everything", still)
     for service in OUTPUT:
-        eventually(f"{service} has published everything", lambda: not copy.documents(service, {"unsent": True}))  # noqa: B023
+        eventually(
+            f"{service} has published everything", lambda: not copy.documents(service, {"unsent": {"$exists": True}})
+        )  # noqa: B023
     evidence.log.refresh()
 
 
