@@ -80,12 +80,15 @@ class Batch:
                     customer.fire(time)
                     self._judge(customer)
 
-    def outcome(self) -> Outcome:
+    def outcome(self, cleared: Mapping[str, int] | None = None) -> Outcome:
+        """`cleared`: revisions that lost their unsent marks while this was decided."""
+        cleared = cleared or {}
         for customer_id, loaded in self._loaded.items():
             if loaded.fresh and loaded.document.rev:
-                self._republish(customer_id, loaded)
+                self._republish(customer_id, _as_cleared(loaded.document, cleared))
         for customer in self._customers.values():
             if customer.document is not customer.before:
+                customer.before = _as_cleared(customer.before, cleared)
                 self._finish(customer)
         return self._outcome
 
@@ -124,12 +127,12 @@ class Batch:
         self._customers[customer_id] = customer
         return customer
 
-    def _republish(self, customer_id: str, loaded: Loaded) -> None:
+    def _republish(self, customer_id: str, document: Document) -> None:
         """Before anything new of this customer: what an earlier owner wrote and may not have published."""
-        entries = unpublished(loaded.document, self._covered)
-        self._outcome.republished.extend((loaded.document, entry) for entry in entries)
-        if loaded.document.unsent:
-            self._outcome.confirmed[customer_id] = loaded.document.rev
+        entries = unpublished(document, self._covered)
+        self._outcome.republished.extend((document, entry) for entry in entries)
+        if document.unsent:
+            self._outcome.confirmed[customer_id] = document.rev
 
     def _finish(self, customer: Customer[Any]) -> None:
         document = customer.finish(self._covered)
@@ -140,3 +143,7 @@ class Batch:
         self._outcome.emitted.extend((document, entry) for entry in customer.emitted)
         if document.unsent:
             self._outcome.confirmed[document.id] = document.rev
+
+
+def _as_cleared(document: Document, cleared: Mapping[str, int]) -> Document:
+    return document.replaced(unsent=False) if cleared.get(document.id) == document.rev else document

@@ -66,7 +66,7 @@ class Heartbeat:
         self._collection = pause.collection
         if holds == self._worker.paused and not moved:
             return
-        async with self._worker.ownership.lock:
+        async with self._worker.ownership.at_rest():
             if moved:
                 self._switched(pause.collection)
                 await self._worker.ownership.start_again()

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 
 from shared.clock import SECOND, Clock
@@ -10,6 +11,7 @@ from shared.processing.announcer import Announcer
 from shared.processing.arrivals import Arrival
 from shared.processing.batch import Loaded, Outcome
 from shared.processing.cache import DocumentCache
+from shared.processing.closing import Closing
 from shared.processing.outbox import Covered, covered_by, unpublished
 from shared.processing.owned import Owned
 from shared.processing.ports import FatalError, LogReader, LogWriter, Store, TransientError
@@ -21,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class Ownership:
-    """The partitions of one worker. All but the listeners run under `lock`, which the listeners wait for."""
+    """The partitions of one worker. All but the listeners and what closes a batch run under `lock`, which the listeners wait for."""
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class Ownership:
         cache: DocumentCache,
     ) -> None:
         self.lock = asyncio.Lock()
+        self.closing = Closing()
         self.owned: dict[int, Owned] = {}
         self.watermarks: dict[str, int] = {}
         self.pending: set[TopicPartition] = set()
@@ -59,16 +62,24 @@ class Ownership:
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Awaits the batch in hand, then forgets all about these partitions."""
-        async with self.lock:
+        async with self.at_rest():
             self.pending -= set(partitions)
             for number in {partition.partition for partition in partitions}:
                 self.owned.pop(number, None)
                 self._cache.empty(number)
 
+    @asynccontextmanager
+    async def at_rest(self) -> AsyncIterator[None]:
+        """No batch is in hand, and the last one is committed."""
+        async with self.lock:
+            await self.closing.done()
+            yield
+
     async def take_over(self) -> None:
         """Before any record of a partition just assigned: its time, its timers, and what a predecessor left unsent."""
         if not self.pending:
             return
+        await self.closing.done()
         taken = sorted(self.pending)
         numbers = sorted({partition.partition for partition in taken})
         if {TopicPartition(topic, number) for topic in self._inputs for number in numbers} != set(taken):
@@ -123,14 +134,17 @@ class Ownership:
     async def look_again(self, every: float) -> None:
         """A predecessor's write may have landed after the first look: its timers and its unsent events are ours.
 
-        At first after `every` seconds, then after twice as long each time: such a write becomes ever less likely.
+        At first after `every` seconds, then after twice as long each time: such a write becomes ever less likely. One
+        partition in one go: with many timers this takes a while, for which everybody else would wait.
         """
         now = self._clock()
         for number, owned in self.owned.items():
             await self._look_ahead(owned)
             if owned.looks_again(now, round(every * SECOND)):
+                await self.closing.done()
                 await self._retry("reading timers", partial(owned.look_again, self._store))
                 await self._republish_unsent(number)
+                return
 
     async def _republish_unsent(self, number: int) -> None:
         """What a timer emitted concerns no input, so no redelivery would bring it back."""

@@ -20,7 +20,7 @@ from shared.processing.parking import waiting_records
 from shared.processing.partition_time import PartitionTime
 from shared.processing.portion import Portion
 from shared.processing.ports import LogReader, LogScanner, LogWriter, Store, TransientError
-from shared.processing.records import Fetched, Record, TopicPartition
+from shared.processing.records import Fetched, Message, Record, TopicPartition
 from shared.processing.retry import Retry
 from shared.processing.successions import Successions
 from shared.processing.versions import Lineage, VersionStore
@@ -138,12 +138,12 @@ class Worker:
         async with self.ownership.lock:
             await self.ownership.take_over()
             self.ownership.accept(fetched)
-            if self.still:
-                await self.ownership.commit_applied()
-                return False
-            worked = await self._work() | await self._succeed()
+            worked = not self.still and await self._work() | await self._succeed()
             if not worked:
+                await self.ownership.closing.done()
                 await self.ownership.commit_applied()
+            if self.still:
+                return False
             await self.ownership.look_again(self._options.recheck)
             await self._ask()
             return worked
@@ -204,7 +204,8 @@ class Worker:
     async def _apply(self, arrivals: list[Arrival]) -> int:
         """Redone from the store's truth until the write is acknowledged; nothing of a failed attempt is kept.
 
-        The number of customers whose timers were due.
+        Saved only when the batch before is committed: only the deciding goes on beside that. The number of customers whose
+        timers were due.
         """
         fired: dict[str, None] = {}
         for _ in self._ports.retry.attempts("saving customers"):
@@ -220,12 +221,18 @@ class Worker:
             self.owned[number].take_time(time)
         self.ownership.keep(outcome, touched)
         applied = self.ownership.held_back(arrivals)
-        await self._publish(arrivals, outcome)
-        await self.ownership.commit(applied)
-        await self.ownership.confirm(outcome.confirmed)
         self._ports.metrics.add(outcome, len(arrivals), len(fired))
         self._ports.metrics.armed_timers.set(sum(len(owned.timers) for owned in self.owned.values()))
+        self.ownership.closing.begin(self._close(self._said(arrivals, outcome), applied, outcome.confirmed))
         return len(fired)
+
+    async def _close(
+        self, messages: list[Message], applied: list[Arrival], confirmed: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        await self._publish(messages)
+        await self.ownership.commit(applied)
+        await self.ownership.confirm(confirmed)
+        return confirmed
 
     async def _attempt(
         self, arrivals: list[Arrival], times: dict[int, PartitionTime], fired: dict[str, None], budget: FailureBudget
@@ -242,17 +249,19 @@ class Worker:
         loaded |= await self._load(customer_id for customer_id in fired if customer_id not in loaded)
         started = self._ports.clock()
         batch.fire(fired, times)
-        outcome = batch.outcome()
         # Of deciding alone: waiting for the store or for Kafka lets heartbeats pass.
         self._portion.fit(took + self._ports.clock() - started)
-        return outcome, loaded
+        return batch.outcome(await self.ownership.closing.done()), loaded
 
     async def _due(self, times: Mapping[int, PartitionTime], most: int) -> list[str]:
+        """No more is read of the store than is fired: a jump of time may bring more timers than anybody should wait for."""
         found: list[str] = []
         for number, owned in self.owned.items():
             time = times[number]
             if owned.timers_doubted:
                 await self._ports.retry("reading timers", partial(owned.look_again, self._ports.store))
+            if len(found) >= most:
+                continue
             if time.now > owned.timers.horizon:
                 await self._ports.retry("reading timers", partial(owned.look_ahead, self._ports.store, time.now))
             found += owned.timers_due(time, most - len(found))
@@ -286,6 +295,7 @@ class Worker:
         owned = self._successions.next(self.owned)
         if owned is None:
             return False
+        await self.ownership.closing.done()
         started, handover = self._ports.clock(), await self._successions.handover(owned)
         if await handover.proceed(owned.partition):
             await self._change_over(handover)
@@ -310,7 +320,7 @@ class Worker:
                 break
             self._ports.metrics.count("conflicts")
         self._budget = budget
-        await self._publish([], outcome)
+        await self._publish(self._said([], outcome))
         await self.ownership.confirm(outcome.confirmed)
         self._ports.metrics.add(outcome)
 
@@ -322,8 +332,11 @@ class Worker:
         await self._ports.retry("reading timers", partial(owned.look_again, self._ports.store))
         await self.ownership.commit([held])
 
-    async def _publish(self, arrivals: list[Arrival], outcome: Outcome) -> None:
-        """Old before new, and all acknowledged, before anything is committed."""
-        messages = [*self._announcer.events(outcome), *self._announcer.marks(arrivals, self.owned.values())]
+    def _said(self, arrivals: list[Arrival], outcome: Outcome) -> list[Message]:
+        """Old before new, then how far the partitions' time has come by what was saved."""
+        return [*self._announcer.events(outcome), *self._announcer.marks(arrivals, self.owned.values())]
+
+    async def _publish(self, messages: list[Message]) -> None:
+        """All acknowledged, before anything is committed."""
         if messages:
             await self._ports.retry("publishing to Kafka", lambda: self._ports.writer.publish(messages))

@@ -79,6 +79,7 @@ async def one_run(messages: Sequence[Message], config: Path) -> tuple[float, flo
     began = time.process_time()
     while reader.left or any(owned.overdue() is not None for owned in worker.owned.values()):
         await worker.step()
+    await worker.ownership.closing.done()
     took = time.process_time() - began
     if domain.decisions < len(messages) or connection.made.messages < domain.decisions / 2:
         raise RuntimeError(f"{domain.decisions} decisions of {len(messages)} events: something was left out")

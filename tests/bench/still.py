@@ -11,6 +11,7 @@ from typing import Any
 import bson
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import ConsumerRecord
+from bson import ObjectId
 
 from shared.clock import Instant
 from shared.events.catalog import CUSTOMERS, PARTITIONS
@@ -85,7 +86,7 @@ class StillStore:
         return {}
 
     async def save(self, documents: Sequence[Document]) -> bool:
-        self.encoded += sum(len(bson.encode(command)) for command in _commands("bench", documents))
+        self.encoded += sum(len(bson.encode(command)) for command in _commands("bench", documents, ObjectId()))
         return True
 
     async def due(self, _partition: int, _after: Instant, _until: Instant) -> list[Timer]:

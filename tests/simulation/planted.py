@@ -13,6 +13,7 @@ from shared.processing import ownership
 from shared.processing.announcer import Announcer
 from shared.processing.arrivals import Arrival, position_key
 from shared.processing.batch import Batch
+from shared.processing.closing import Closing
 from shared.processing.customer import Customer, DomainFault
 from shared.processing.document import Document, Parked
 from shared.processing.handover import Handover
@@ -94,7 +95,7 @@ def nothing_later(_original: Any) -> Any:
 
 def publish_first(saved: Any) -> Any:
     async def _saved(self: Worker, outcome: Any) -> bool:
-        await self._publish([], outcome)
+        await self._publish(self._said([], outcome))
         return bool(await saved(self, outcome))
 
     return _saved
@@ -109,8 +110,7 @@ def without_outbox(finish: Any) -> Any:
 
 
 def all_at_once(_publish: Any) -> Any:
-    async def publish(self: Worker, arrivals: list[Arrival], outcome: Any) -> None:
-        messages = [*self._announcer.events(outcome), *self._announcer.marks(arrivals, self.owned.values())]
+    async def publish(self: Worker, messages: list[Message]) -> None:
         await asyncio.gather(*(self._one(message) for message in messages))  # type: ignore[attr-defined]
 
     return publish
@@ -303,6 +303,7 @@ DEFECTS = (
             lambda stack: stack.enter_context(patch.object(Worker, "_one", publish_one, create=True)),
         ),
     ),
+    Defect("a batch saved before the one before it is committed", swapped(Closing, "done", nothing_later)),
     Defect("key other than the customer id", swapped(Announcer, "entry", other_key)),
     Defect("later event overtakes a parked one", swapped(Customer, "_admit", overtaking)),
     Defect("save without the revision condition", swapped(MemoryStore, "_save", blind_save)),

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from shared.events.catalog import OUTPUT
 from tests.support.copy import Copy, eventually
@@ -50,9 +51,8 @@ def quiesce(copy: Copy, evidence: Evidence) -> None:
 
     eventually("every service has read everything", still)
     for service in OUTPUT:
-        eventually(
-            f"{service} has published everything", lambda: not copy.documents(service, {"unsent": {"$exists": True}})
-        )  # noqa: B023
+        unsent = partial(copy.documents, service, {"unsent": {"$exists": True}})
+        eventually(f"{service} has published everything", lambda unsent=unsent: not unsent())
     evidence.log.refresh()
 
 

@@ -45,6 +45,7 @@ async def test_who_comes_while_many_timers_are_due_waits_for_two_short_turns() -
 
     assert max(turns) <= 2 * LONG_TURN
     assert len(turns) < MANY / FEWEST
+    await settle(worker)
     said = Counter(event["subject"] for event in world.said())
     assert all(said[customer(n)] == 2 for n in range(MANY))
 

@@ -21,6 +21,10 @@ from tests.support.small_world import SmallWorld, settle
 ALICE, BOB, CAROL = customer(1), customer(2), customer(3)
 
 
+class Gone(BaseException):
+    """The process is dead."""
+
+
 def numbers(events: list[dict[str, object]]) -> list[int]:
     return [int(str(event["sequence"])) for event in events]
 
@@ -410,10 +414,10 @@ async def test_a_takeover_publishes_what_its_predecessor_saved_and_could_not_say
     silent = await world.worker()
 
     async def dead(_messages: object) -> list[tuple[int, int]]:
-        raise KeyboardInterrupt
+        raise Gone
 
     silent._ports.writer.publish = dead  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Gone):
         await settle(silent)
     assert (await world.document(ALICE)).unsent
     world.log.group("guanxi.feedback").leave("member-1")
