@@ -37,6 +37,8 @@ class Outcome:
     emitted: list[tuple[Document, Entry]] = field(default_factory=list)
     dead: list[Message] = field(default_factory=list)
     confirmed: dict[str, int] = field(default_factory=dict)
+    news: set[int] = field(default_factory=set)
+    """Partitions of which something came that nobody had applied: what is redelivered at a takeover has come by."""
     applied: int = 0
     duplicates: int = 0
     parked: int = 0
@@ -69,6 +71,8 @@ class Batch:
                 self._apply(arrival, arrival.customer_id, time, waiting)
             elif arrival.event is None:
                 self._dead_letter(arrival)
+            elif not arrival.tells_time_only:
+                self._outcome.news.add(arrival.record.partition)
 
     def fire(self, customer_ids: Iterable[str], times: Mapping[int, PartitionTime]) -> None:
         """Those of other customers whose time has come, and those of this batch's own that the batch's end has reached."""
@@ -95,6 +99,8 @@ class Batch:
     def _apply(self, arrival: Arrival, customer_id: str, time: PartitionTime, waiting: Waiting) -> None:
         customer = self._customer(customer_id) or self._new(customer_id, arrival.record.partition)
         fenced = customer.fenced(arrival)
+        if not fenced:
+            self._outcome.news.add(arrival.record.partition)
         if not fenced and customer_id in waiting and customer.document.parked is not None:
             customer.resume(waiting[customer_id], arrival.position)
         if not fenced and customer.apply(arrival, time):

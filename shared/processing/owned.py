@@ -13,6 +13,7 @@ from shared.processing.parking import asks_to_resume
 from shared.processing.partition_time import PartitionTime
 from shared.processing.ports import Store, Timer
 from shared.processing.records import Committed, Record
+from shared.processing.redelivery import Redelivery
 from shared.processing.timers import Timers
 
 FEW_TIMERS = 1_000
@@ -32,6 +33,8 @@ class Owned:
         """The record at which another version succeeds: until all customers have changed over, nothing behind it is taken."""
         self.uncommitted: dict[str, Committed] = {}
         """Applied and published; a commit that failed is said again."""
+        self.redelivery: Redelivery | None = Redelivery()
+        """None: what was applied before we took over has all come by, and was said."""
         self.time = PartitionTime()
         self.next = {topic: at.offset for topic, at in committed.items()}
         self.applied = dict(self.next)
@@ -145,8 +148,16 @@ class Owned:
 
     def timers_due(self, time: PartitionTime, limit: int) -> list[str]:
         """Whose time has come when the partition's time will be `time`; inside a bracket that stays, by the bracket's time."""
-        same = time.bracket == self.time.bracket
-        return self.timers.due(time.now, time.history_now if same else time.now, limit)
+        return self.timers.due(time.now, self._history_now(time), limit)
+
+    def reached(self, time: PartitionTime) -> PartitionTime:
+        """How far timers fire in this turn: those that were left for the next one must not come after later ones."""
+        ripe = time.copy()
+        ripe.now, ripe.history_now = self.timers.reached(time.now, self._history_now(time))
+        return ripe
+
+    def _history_now(self, time: PartitionTime) -> Instant:
+        return time.history_now if time.bracket == self.time.bracket else time.now
 
     def take_time(self, time: PartitionTime) -> None:
         """The batch is saved: its time is ours, and a bracket that ended gives its timers back to the present."""
@@ -157,7 +168,9 @@ class Owned:
             self.timers.close_bracket()
 
     def may_say(self) -> Instant:
-        """Up to when everything that this partition decides has been said."""
+        """Up to when everything that this partition decides has been said. Nothing new while its predecessor's is not."""
+        if self.redelivery is not None:
+            return self.said
         overdue = self.overdue()
         until = self.time.now if self.held is None else min(self.time.now, self.held.time - 1)
         return until if overdue is None else min(until, overdue - 1)

@@ -16,6 +16,7 @@ from shared.processing.outbox import Covered, covered_by, unpublished
 from shared.processing.owned import Owned
 from shared.processing.ports import FatalError, LogReader, LogWriter, Store, TransientError
 from shared.processing.records import Committed, Fetched, TopicPartition
+from shared.processing.redelivery import Redelivery
 from shared.processing.retry import Retry
 from shared.processing.versions import Lineage
 
@@ -98,14 +99,14 @@ class Ownership:
             self.watermarks[owned.key(topic)] = at.offset
         await self._look_ahead(owned)
         self.owned[number] = owned
-        await self._republish_unsent(number)
+        await self._republish_unsent(number, owned.redelivery)
 
     async def start_again(self) -> None:
         """The collection was switched under us: positions and time are as they were, documents and timers are new."""
         for number, owned in self.owned.items():
             self._cache.empty(number)
             await self._retry("reading timers", partial(owned.look_again, self._store))
-            await self._republish_unsent(number)
+            await self._republish_unsent(number, owned.redelivery)
 
     async def _look_ahead(self, owned: Owned) -> None:
         """As far as the wall clock too: in a quiet log only a timer that we know of can make us ask for a tick."""
@@ -143,11 +144,11 @@ class Ownership:
             if owned.looks_again(now, round(every * SECOND)):
                 await self.closing.done()
                 await self._retry("reading timers", partial(owned.look_again, self._store))
-                await self._republish_unsent(number)
+                await self._republish_unsent(number, owned.redelivery)
                 return
 
-    async def _republish_unsent(self, number: int) -> None:
-        """What a timer emitted concerns no input, so no redelivery would bring it back."""
+    async def _republish_unsent(self, number: int, redelivery: Redelivery | None) -> None:
+        """What a timer emitted concerns no input, so no redelivery would bring it back; while there is one, it waits."""
         left = await self._retry("reading unsent", lambda: self._store.unsent(number))
         if not left:
             return
@@ -156,6 +157,8 @@ class Ownership:
         for document in found.values():
             outcome.republished.extend((document, entry) for entry in unpublished(document, self.covered))
             outcome.confirmed[document.id] = document.rev
+        if redelivery is not None:
+            redelivery.take(outcome, number)
         messages = list(self._announcer.events(outcome))
         await self._retry("publishing to Kafka", lambda: self._writer.publish(messages))
         self._cache.discard(found)
@@ -175,6 +178,25 @@ class Ownership:
             arrival for number, mine in _by_partition(arrivals).items() for arrival in self.owned[number].hold(mine)
         ]
 
+    def is_redelivered(self) -> bool:
+        """Whether somewhere everything that was applied before has come by, and nothing after it is there."""
+        return any(owned.redelivery is not None and self._rests(owned) for owned in self.owned.values())
+
+    def _rests(self, owned: Owned) -> bool:
+        sources = (TopicPartition(topic, owned.partition) for topic in self._inputs)
+        return owned.ready() is None and all(self._reader.read_to_end(source) for source in sources)
+
+    def keep_together(self, outcome: Outcome) -> None:
+        """What is redelivered is said at once, when all of it has come by: not as we cut it into batches."""
+        for number, owned in self.owned.items():
+            if (redelivery := owned.redelivery) is None:
+                continue
+            if number in outcome.news or redelivery.full() or self._rests(owned):
+                redelivery.give(outcome)
+                owned.redelivery = None
+            else:
+                redelivery.take(outcome, number)
+
     async def commit(self, arrivals: list[Arrival]) -> None:
         """What was applied and published, with the partition's time."""
         for number, mine in _by_partition(arrivals).items():
@@ -183,10 +205,12 @@ class Ownership:
         await self.commit_applied()
 
     async def commit_applied(self) -> None:
-        """Just that, with what an earlier commit could not say: in a quiet log no later one would."""
+        """Just that, with what an earlier commit could not say: in a quiet log no later one would. Nothing of what is
+        redelivered before it has been said: it would count as covered."""
         positions = {
             TopicPartition(topic, number): at
             for number, owned in self.owned.items()
+            if owned.redelivery is None
             for topic, at in owned.uncommitted.items()
         }
         if not positions or not await self.committed(positions):

@@ -57,6 +57,12 @@ class Timers:
         ]
         return min(heads, default=None)
 
+    def reached(self, now: Instant, history_now: Instant) -> tuple[Instant, Instant]:
+        """Both times, but none beyond the earliest timer that was left in its heap, or may not have been read yet."""
+        heaps = ((self._present, now), (self._history, history_now))
+        present, history = (min([until, self.horizon, *(heap[0][0] for _ in heap[:1])]) for heap, until in heaps)
+        return present, history
+
     def __len__(self) -> int:
         return len(self._present) + len(self._history)
 

@@ -34,6 +34,9 @@ LONG_TURN = 150
 """Milliseconds that a turn of mostly timers may take, writing and publishing included. When many are due at once, whoever
 brings something new waits for the turn under way and for one more; each turn costs some milliseconds whatever it does."""
 FIRST_TIMERS = 200
+IMPORTED_TIMERS = 5_000
+"""Customers whose timers may fire with imported records. An import crowds weeks into one batch, and what is said of them
+keeps the order of its instants only where the timers up to its last record fire with it."""
 BULK = 200
 """Records of one fetch that show that many more are waiting: then whatever else this process does steps aside, as it does
 while timers are due that were not yet fired."""
@@ -177,12 +180,13 @@ class Worker:
     async def _work(self) -> bool:
         arrivals = self._collect()
         owned = self.owned.values()
-        if not arrivals and all(one.overdue() is None for one in owned) and not self._announcer.has_more_to_say(owned):
+        rests = not arrivals and all(one.overdue() is None for one in owned)
+        if rests and not self._announcer.has_more_to_say(owned) and not self.ownership.is_redelivered():
             return False
         started = self._ports.clock()
         timers = await self._apply(arrivals)
         took = self._ports.clock() - started
-        if timers > len(arrivals):
+        if timers > len(arrivals) and not _imported(arrivals):
             self._timers.fit(took)
         self._ports.metrics.batch_seconds.observe(took / SECOND)
         return True
@@ -221,6 +225,7 @@ class Worker:
             self.owned[number].take_time(time)
         self.ownership.keep(outcome, touched)
         applied = self.ownership.held_back(arrivals)
+        self.ownership.keep_together(outcome)
         self._ports.metrics.add(outcome, len(arrivals), len(fired))
         self._ports.metrics.armed_timers.set(sum(len(owned.timers) for owned in self.owned.values()))
         self.ownership.closing.begin(self._close(self._said(arrivals, outcome), applied, outcome.confirmed))
@@ -245,10 +250,11 @@ class Worker:
         started = self._ports.clock()
         batch.apply(arrivals, times, waiting)
         took = self._ports.clock() - started
-        fired |= dict.fromkeys(await self._due(times, max(self._timers.size, len(arrivals))))
+        most = IMPORTED_TIMERS if _imported(arrivals) else 0
+        fired |= dict.fromkeys(await self._due(times, max(most, self._timers.size, len(arrivals))))
         loaded |= await self._load(customer_id for customer_id in fired if customer_id not in loaded)
         started = self._ports.clock()
-        batch.fire(fired, times)
+        batch.fire(fired, {number: self.owned[number].reached(time) for number, time in times.items()})
         # Of deciding alone: waiting for the store or for Kafka lets heartbeats pass.
         self._portion.fit(took + self._ports.clock() - started)
         return batch.outcome(await self.ownership.closing.done()), loaded
@@ -340,3 +346,7 @@ class Worker:
         """All acknowledged, before anything is committed."""
         if messages:
             await self._ports.retry("publishing to Kafka", lambda: self._ports.writer.publish(messages))
+
+
+def _imported(arrivals: Iterable[Arrival]) -> bool:
+    return any(arrival.mark is not None for arrival in arrivals)

@@ -215,7 +215,7 @@ def unsent_first(own: Any) -> Any:
 
     async def _own(self: Ownership, number: int, committed: dict[str, Committed]) -> None:
         self.watermarks |= {position_key(topic, number): at.offset for topic, at in committed.items()}
-        await self._republish_unsent(number)
+        await self._republish_unsent(number, None)
         self._republish_unsent = nothing_later(None)  # type: ignore[method-assign]
         try:
             await own(self, number, committed)
@@ -290,6 +290,18 @@ def without_upcasters(stack: ExitStack) -> None:
     stack.enter_context(patch.dict(run.OLD_VERSIONS, clear=True))
 
 
+def commit_unsaid(commit_applied: Any) -> Any:
+    async def early(self: Ownership) -> None:
+        kept = {number: owned.redelivery for number, owned in self.owned.items()}
+        for owned in self.owned.values():
+            owned.redelivery = None
+        await commit_applied(self)
+        for number, redelivery in kept.items():
+            self.owned[number].redelivery = redelivery
+
+    return early
+
+
 DEFECTS = (
     Defect("ack before handling", swapped(Worker, "_apply", ack_first)),
     Defect("swallowed handler exception", swapped(Customer, "_tried", swallow)),
@@ -325,6 +337,7 @@ DEFECTS = (
         together(swapped(Ownership, "_own", unsent_first), swapped(Owned, "looks_again", never)),
     ),
     Defect("a bare commit of what was fetched", swapped(Owned, "positions", as_fetched)),
+    Defect("what is redelivered committed before it was said", swapped(Ownership, "commit_applied", commit_unsaid)),
     Defect(
         "a parked customer's timers going on",
         together(

@@ -68,6 +68,20 @@ async def test_what_is_said_is_in_the_order_of_its_instants_however_batches_are_
     assert orders[0] == orders[1]
 
 
+async def test_timers_of_several_turns_fire_in_the_order_of_their_instants() -> None:
+    """A customer of the first turn does not run ahead of those that are left for the next."""
+    world = SmallWorld(Counts(), partitions=1)
+    world.append(*(purchase(who, f"{who}-{n}", START + n * MINUTE) for n in range(3) for who in (ALICE, BOB, CAROL)))
+    await world.drain()
+    world.append(tick(0, START + 3 * WINDOW))
+    worker = await world.worker()
+    worker._timers.size = 1
+    await settle(worker)
+    times = [event["time"] for event in world.said()]
+    assert len(times) == 18
+    assert times == sorted(times)
+
+
 async def test_a_poisoned_customer_waits_with_its_timers_and_resumes_as_if_nothing_had_been() -> None:
     story = [
         purchase(ALICE, "a1", START),
