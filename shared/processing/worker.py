@@ -23,6 +23,7 @@ from shared.processing.ports import LogReader, LogScanner, LogWriter, Store, Tra
 from shared.processing.records import Fetched, Message, Record, TopicPartition
 from shared.processing.retry import Retry
 from shared.processing.successions import Successions
+from shared.processing.timer_turns import TimerTurns
 from shared.processing.versions import Lineage, VersionStore
 from shared.processing.wakeups import TickAsker
 
@@ -30,13 +31,6 @@ IDLE_WAIT = 0.2
 """Seconds that a fetch may wait when nothing is due: how late at most an idle worker sees a stop or a pause."""
 LONG_BATCH = 500
 """Milliseconds. Longer batches are made smaller: while one is decided, no heartbeat reaches the group."""
-LONG_TURN = 150
-"""Milliseconds that a turn of mostly timers may take, writing and publishing included. When many are due at once, whoever
-brings something new waits for the turn under way and for one more; each turn costs some milliseconds whatever it does."""
-FIRST_TIMERS = 200
-IMPORTED_TIMERS = 5_000
-"""Customers whose timers may fire with imported records. An import crowds weeks into one batch, and what is said of them
-keeps the order of its instants only where the timers up to its last record fire with it."""
 BULK = 200
 """Records of one fetch that show that many more are waiting: then whatever else this process does steps aside, as it does
 while timers are due that were not yet fired."""
@@ -88,7 +82,7 @@ class Worker:
         self._announcer = Announcer(domain.service, options.output, options.latest)
         self._asker = TickAsker(domain.service, ports.clock)
         self._portion = Portion(options.batch_size, options.batch_size, LONG_BATCH)
-        self._timers = Portion(FIRST_TIMERS, options.batch_size, LONG_TURN)
+        self._timers = TimerTurns(ports.store, ports.retry, options.batch_size)
         self._reassured_at: Instant = 0
         self._stopping = False
         self.paused = False
@@ -186,8 +180,7 @@ class Worker:
         started = self._ports.clock()
         timers = await self._apply(arrivals)
         took = self._ports.clock() - started
-        if timers > len(arrivals) and not _imported(arrivals):
-            self._timers.fit(took)
+        self._timers.took(took, timers, arrivals)
         self._ports.metrics.batch_seconds.observe(took / SECOND)
         return True
 
@@ -250,28 +243,13 @@ class Worker:
         started = self._ports.clock()
         batch.apply(arrivals, times, waiting)
         took = self._ports.clock() - started
-        most = IMPORTED_TIMERS if _imported(arrivals) else 0
-        fired |= dict.fromkeys(await self._due(times, max(most, self._timers.size, len(arrivals))))
+        fired |= dict.fromkeys(await self._timers.due(self.owned, times, arrivals))
         loaded |= await self._load(customer_id for customer_id in fired if customer_id not in loaded)
         started = self._ports.clock()
         batch.fire(fired, {number: self.owned[number].reached(time) for number, time in times.items()})
         # Of deciding alone: waiting for the store or for Kafka lets heartbeats pass.
         self._portion.fit(took + self._ports.clock() - started)
         return batch.outcome(await self.ownership.closing.done()), loaded
-
-    async def _due(self, times: Mapping[int, PartitionTime], most: int) -> list[str]:
-        """No more is read of the store than is fired: a jump of time may bring more timers than anybody should wait for."""
-        found: list[str] = []
-        for number, owned in self.owned.items():
-            time = times[number]
-            if owned.timers_doubted:
-                await self._ports.retry("reading timers", partial(owned.look_again, self._ports.store))
-            if len(found) >= most:
-                continue
-            if time.now > owned.timers.horizon:
-                await self._ports.retry("reading timers", partial(owned.look_ahead, self._ports.store, time.now))
-            found += owned.timers_due(time, most - len(found))
-        return found
 
     async def _read_one(self, source: TopicPartition, offset: int) -> list[Record]:
         read = partial(self._ports.scanner.read, source, offset, offset + 1, 1)
@@ -346,7 +324,3 @@ class Worker:
         """All acknowledged, before anything is committed."""
         if messages:
             await self._ports.retry("publishing to Kafka", lambda: self._ports.writer.publish(messages))
-
-
-def _imported(arrivals: Iterable[Arrival]) -> bool:
-    return any(arrival.mark is not None for arrival in arrivals)

@@ -7,7 +7,7 @@ from shared.clock import SECOND
 from shared.processing.document import Document
 from shared.processing.memory_store import MemoryStore
 from shared.processing.portion import FEWEST, Portion
-from shared.processing.worker import LONG_TURN
+from shared.processing.timer_turns import LONG_TURN
 from tests.support.example_domains import WINDOW, Counts
 from tests.support.happenings import START, customer, purchase, tick
 from tests.support.small_world import SmallWorld, settle
