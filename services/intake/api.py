@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from services.intake import customers_api, events_api, imports_api, rules_api, subscriptions_api
+from services.intake.answering import answer_refusals
 from services.intake.customers_api import CustomerDesk
 from services.intake.events_api import EventDoor
 from services.intake.imports import Imports
@@ -38,6 +39,7 @@ def build(
     app = build_app(
         "Guanxi intake", "intake", ring, ready, routers, registry, body_limit=LIMITS.body, body_limits=limits
     )
+    answer_refusals(app)
     app.router.routes.insert(0, door.route())
     _describe(app)
     return app

@@ -9,7 +9,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Depends, Header, Path, Response
 from pydantic import Field
 
-from services.intake.answering import problem, sender_of
+from services.intake.answering import sender_of
 from services.intake.batches import Accepted
 from services.intake.checking import Checker, Stamp
 from services.intake.contracts import PERSONAL, CustomerBlock, Strict
@@ -161,15 +161,12 @@ class CustomerDesk:
         self, block: CustomerBlock, principal: Principal, key: str | None, data: Any = None, full: str | None = None
     ) -> Offer:
         document = [full, block.model_dump(mode="json", exclude_none=True), data]
-        try:
-            return self._checker.registration(block, document, sender_of(principal), Stamp(self._clock(), key=key))
-        except Refusal as refusal:
-            raise problem(refusal) from None
+        return self._checker.registration(block, document, sender_of(principal), Stamp(self._clock(), key=key))
 
     async def _one(self, offer: Offer) -> Accepted:
         (answer,) = await self._intake.submit([offer])
         if isinstance(answer, Refusal):
-            raise problem(answer)
+            raise answer
         return answer
 
 

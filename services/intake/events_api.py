@@ -37,11 +37,8 @@ class EventDoor:
         if not (principal.may("emit") or principal.may("staff")):
             raise Problem(403, "This key may not do that", "The scope emit is required.")
         body = await request.body()
-        try:
-            arrived = shapes.read(body, request.headers)
-            key = _idempotency_key(request)
-        except Refusal as refusal:
-            raise problem(refusal) from None
+        arrived = shapes.read(body, request.headers)
+        key = _idempotency_key(request)
         answers = await self._answers(arrived.documents, sender_of(principal), key, len(body))
         return _listed(answers) if arrived.many else _single(answers[0])
 
@@ -82,7 +79,7 @@ def _idempotency_key(request: Request) -> str | None:
 def _single(answer: Answer) -> JSONResponse:
     if isinstance(answer, Accepted):
         return JSONResponse(answer.body(), 202)
-    raise problem(answer)
+    raise answer
 
 
 def _listed(answers: Sequence[Answer]) -> JSONResponse:

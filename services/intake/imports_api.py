@@ -38,21 +38,15 @@ def build_router(imports: Imports) -> APIRouter:
     @router.post("", status_code=201)
     async def begin(body: ImportBody, _principal: Administrator) -> dict[str, Any]:
         """Begins an import, or says how far it came. While one writes history no other can."""
-        try:
-            return _shown(await imports.begin(body.import_id, body.mode, body.name))
-        except Refusal as refusal:
-            raise problem(refusal) from None
+        return _shown(await imports.begin(body.import_id, body.mode, body.name))
 
     @router.post("/{import_id}/rows", openapi_extra=_ROWS)
     async def rows(import_id: ImportId, request: Request, principal: Administrator) -> dict[str, Any]:
         """One chunk of events as NDJSON, in the order of their times; each needs an id. Sending it again adds nothing."""
         body = await request.body()
-        try:
-            arrived = read(body, {"content-type": "application/x-ndjson"}, CHUNK)
-            size = len(body) // max(len(arrived.documents), 1)
-            result = await imports.rows(import_id, arrived.documents, sender_of(principal), size)
-        except Refusal as refusal:
-            raise problem(refusal) from None
+        arrived = read(body, {"content-type": "application/x-ndjson"}, CHUNK)
+        size = len(body) // max(len(arrived.documents), 1)
+        result = await imports.rows(import_id, arrived.documents, sender_of(principal), size)
         refused = [{"index": index, **_reasons(why)} for index, why in result.refused]
         return {"accepted": result.accepted, "repeated": result.repeated, "refused": refused}
 
@@ -61,17 +55,11 @@ def build_router(imports: Imports) -> APIRouter:
         import_id: ImportId, _principal: Administrator, hold: Annotated[bool, Query()] = False
     ) -> dict[str, Any]:
         """Closes the bracket of history; with `hold` leaves it open for a next import."""
-        try:
-            return _shown(await imports.end(import_id, hold=hold))
-        except Refusal as refusal:
-            raise problem(refusal) from None
+        return _shown(await imports.end(import_id, hold=hold))
 
     @router.get("/{import_id}")
     async def show(import_id: ImportId, _principal: Administrator) -> dict[str, Any]:
-        try:
-            return _shown(await imports.get(import_id))
-        except Refusal as refusal:
-            raise problem(refusal) from None
+        return _shown(await imports.get(import_id))
 
     return router
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Protocol
 import yaml
 from fastapi import APIRouter, Depends, Path, Response
 
-from services.intake.answering import problem
 from services.intake.batches import Accepted, Entry
 from services.intake.contracts import Strict
 from services.intake.processor import Answer
@@ -126,10 +125,7 @@ def _add_reads(router: APIRouter, desk: RulesDesk) -> None:
     @router.get("/{number}")
     async def version(number: Number, _principal: Reader) -> dict[str, Any]:
         """One version with its whole text."""
-        try:
-            found, text = await desk.one(number)
-        except Refusal as refusal:
-            raise problem(refusal) from None
+        found, text = await desk.one(number)
         return {**_shown(found), "rules": text}
 
 
@@ -137,29 +133,20 @@ def _add_changes(router: APIRouter, desk: RulesDesk) -> None:
     @router.post("", status_code=201)
     async def propose(body: RulesBody, principal: Administrator, response: Response) -> dict[str, Any]:
         """Gives the text its number: 201, or 200 where it has one. Nothing changes before it is activated."""
-        try:
-            version, new = await desk.propose(body.rules, principal.name)
-        except Refusal as refusal:
-            raise problem(refusal) from None
+        version, new = await desk.propose(body.rules, principal.name)
         response.status_code = 201 if new else 200
         return _shown(version)
 
     @router.post("/{number}/activation")
     async def activate(number: Number, _principal: Administrator) -> dict[str, Any]:
         """Appends `rules.activated` to every partition; from that record on the partition is under these rules."""
-        try:
-            version, position = await desk.activate(number)
-        except Refusal as refusal:
-            raise problem(refusal) from None
+        version, position = await desk.activate(number)
         return {**_shown(version), "position": position}
 
     @router.post("/{number}/withdrawal")
     async def withdraw(number: Number, _principal: Administrator) -> dict[str, Any]:
         """Calls a version off that was not activated; its number is not given again."""
-        try:
-            return _shown(await desk.withdraw(number))
-        except Refusal as refusal:
-            raise problem(refusal) from None
+        return _shown(await desk.withdraw(number))
 
 
 def _shown(version: RuleVersion) -> dict[str, Any]:
