@@ -62,9 +62,10 @@ def together(*plants: Patches) -> Patches:
 
 
 def ack_first(apply: Any) -> Any:
-    async def _apply(self: Worker, arrivals: list[Arrival]) -> None:
+    async def _apply(self: Worker, arrivals: list[Arrival]) -> int:
         await self.ownership.committed({a.record.source: Committed(a.record.offset + 1, "") for a in arrivals})
-        await apply(self, arrivals)
+        fired: int = await apply(self, arrivals)
+        return fired
 
     return _apply
 
