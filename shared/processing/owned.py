@@ -111,7 +111,7 @@ class Owned:
         """The earliest timer that has come; where time has passed what was read of them, one may have come just behind that."""
         unread = self.timers.horizon + 1 if self.time.now > self.timers.horizon else None
         known = self.timers.overdue(self.time.now, self.time.history_now)
-        return unread if known is None else known if unread is None else min(known, unread)
+        return min((at for at in (known, unread) if at is not None), default=None)
 
     async def look_ahead(self, store: Store, until: Instant) -> None:
         """Makes the timers complete up to `until`, and farther by as much as keeps the heap small and the asking rare."""

@@ -12,8 +12,9 @@ from shared.processing.ports import Store
 from shared.processing.retry import Retry
 
 LONG_TURN = 150
-"""Milliseconds that a turn of mostly timers may take, writing and publishing included. When many are due at once, whoever
-brings something new waits for the turn under way and for one more; each turn costs some milliseconds whatever it does."""
+"""Milliseconds that a turn of mostly timers may take, with its writing and the end of the turn before. When many are due
+at once, whoever brings something new waits for the turn under way and for one more; each turn costs some milliseconds
+whatever it does."""
 FIRST_TIMERS = 200
 IMPORTED_TIMERS = 5_000
 """Customers whose timers may fire with imported records. An import crowds weeks into one batch, and what is said of them
