@@ -55,8 +55,8 @@ class Collection:
             return int((await self._collection.delete_many(wanted)).deleted_count)
 
     async def delete_each(self, wanted: Sequence[Mapping[str, Any]]) -> int:
-        """At most one row for each question, many questions in one command; how many went."""
-        return await self._write("delete", "deletes", [{"q": dict(one), "limit": 1} for one in wanted])
+        """All rows of each question, many questions in one command; how many went."""
+        return await self._write("delete", "deletes", [{"q": dict(one), "limit": 0} for one in wanted])
 
     async def _write(self, command: str, field: str, rows: Sequence[Row]) -> int:
         written = 0

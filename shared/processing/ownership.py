@@ -237,6 +237,8 @@ class Ownership:
         for document in outcome.documents:
             self._cache.put(document, outcome.states[document.id])
             self.owned[document.partition].arm(document)
+        for owned in self.owned.values():
+            owned.timers.come_nearer(owned.time.now)
 
 
 def _by_partition(arrivals: list[Arrival]) -> dict[int, list[Arrival]]:

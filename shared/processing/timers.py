@@ -5,6 +5,9 @@ import heapq
 from shared.clock import Instant
 from shared.processing.ports import Timer
 
+MOST = 10_000
+"""Of one partition. A timer that is armed anew leaves the old one in the heap until that is due, so heaps grow with the log."""
+
 
 class Timers:
     """Holds every timer with wake_at <= horizon, maybe more than once: the document is the truth when one is taken out.
@@ -16,6 +19,7 @@ class Timers:
         self.horizon: Instant = -1
         self._present: list[tuple[Instant, str]] = []
         self._history: list[tuple[Instant, str]] = []
+        self._room = MOST
 
     def fill(self, timers: list[Timer], horizon: Instant, bracket: int | None) -> None:
         for timer in timers:
@@ -25,6 +29,18 @@ class Timers:
     def arm(self, timer: Timer, bracket: int | None) -> None:
         if timer.wake_at <= self.horizon:
             self._push(timer, bracket)
+
+    def come_nearer(self, now: Instant) -> None:
+        """Where there are too many, gives up those far ahead of the partition's time `now`, which can be read of the store
+        again. Where all are near, the next attempt comes when there are twice as many."""
+        if len(self) <= self._room:
+            return
+        instants = sorted(at for at, _ in (*self._present, *self._history))
+        self.horizon = min(self.horizon, max(now, instants[MOST // 2] - 1))
+        for heap in (self._present, self._history):
+            heap[:] = [timer for timer in heap if timer[0] <= self.horizon]
+            heapq.heapify(heap)
+        self._room = max(MOST, 2 * len(self))
 
     def close_bracket(self) -> None:
         """The bracket has ended: its customers follow the partition's time from now on."""
