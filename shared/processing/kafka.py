@@ -21,6 +21,8 @@ from shared.processing.records import Committed, TopicPartition
 
 PATIENCE = 30.0
 """Seconds after which a request's outcome counts as unknown."""
+HEARTBEAT_MS = 1_000
+"""A survivor hears of a rebalance with its next heartbeat: with three seconds a takeover took up to session timeout + 4.4 s."""
 LONG_POLL_MS = 20
 """How long the broker may hold an empty fetch. A partition whose records were just taken waits at most this for its next."""
 LONGEST_SILENCE_MS = 300_000
@@ -162,7 +164,7 @@ def subscribe(
         fetch_max_wait_ms=LONG_POLL_MS,
         max_partition_fetch_bytes=LARGEST_FETCH_PER_PARTITION,
         session_timeout_ms=session_timeout_ms,
-        heartbeat_interval_ms=min(session_timeout_ms // 3, 3_000),
+        heartbeat_interval_ms=min(session_timeout_ms // 3, HEARTBEAT_MS),
         rebalance_timeout_ms=REBALANCE_MS,
         max_poll_interval_ms=LONGEST_SILENCE_MS,
     )
