@@ -23,6 +23,8 @@ ALLOWED_BEYOND = 3.0
 """Seconds beyond the session timeout."""
 SETTLE = 1.0
 """Seconds after which whatever the dead one had sent has been appended."""
+STILL = 2.5
+"""Seconds for which both must own the same: what they reported last may be older than a rebalance."""
 
 
 async def one_run(on: Stage, run: int, backlog: int) -> float:
@@ -44,8 +46,10 @@ async def both(on: Stage) -> AsyncIterator[tuple[Service, Service]]:
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(service(on, "segmentation", "log"))
         other = await stack.enter_async_context(service(on, "segmentation", "log"))
-        while not await owned_by(on, one) or not await owned_by(on, other):  # noqa: ASYNC110 - another process says so
-            await asyncio.sleep(0.3)
+        shared, before = [await owned_by(on, one), await owned_by(on, other)], None
+        while not all(shared) or shared != before:
+            await asyncio.sleep(STILL)
+            before, shared = shared, [await owned_by(on, one), await owned_by(on, other)]
         yield one, other
 
 
