@@ -46,10 +46,10 @@ async def both(on: Stage) -> AsyncIterator[tuple[Service, Service]]:
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(service(on, "segmentation", "log"))
         other = await stack.enter_async_context(service(on, "segmentation", "log"))
-        shared, before = [await owned_by(on, one), await owned_by(on, other)], None
-        while not all(shared) or shared != before:
+        before: list[set[int]] = []
+        while not all(shared := [await owned_by(on, worker) for worker in (one, other)]) or shared != before:
+            before = shared
             await asyncio.sleep(STILL)
-            before, shared = shared, [await owned_by(on, one), await owned_by(on, other)]
         yield one, other
 
 

@@ -44,3 +44,11 @@ async def test_more_rows_than_one_command_takes(rows: Collection) -> None:
     newest = await rows.find({"kind": "x", "number": {"$lt": 9}}, ["number"], [("number", -1)], 2)
     assert newest == [{"_id": 8, "number": 8}, {"_id": 7, "number": 7}]
     assert await rows.delete({"kind": "x"}) == len(many)
+
+
+async def test_each_question_deletes_all_that_it_names_and_nothing_newer(rows: Collection) -> None:
+    await rows.insert([{"_id": name, "sequence": number} for name, number in (("a", 1), ("b", 2), ("c", 3), ("d", 4))])
+    older = [{"_id": {"$in": ["a", "b", "c"]}, "sequence": {"$lt": 3}}, {"_id": {"$in": ["d"]}, "sequence": {"$lt": 4}}]
+    assert await rows.delete_each(older) == 2
+    assert [row["_id"] for row in await rows.find({}, order=[("_id", 1)])] == ["c", "d"]
+    assert await rows.delete_each([]) == 0

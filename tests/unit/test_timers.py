@@ -8,7 +8,7 @@ from shared.processing.ports import Timer
 from shared.processing.timers import MOST, Timers
 from tests.support.example_domains import WINDOW, Counts
 from tests.support.happenings import START, customer, purchase, tick
-from tests.support.small_world import SmallWorld
+from tests.support.small_world import SmallWorld, settle
 
 
 def filled(count: int, step: int = 1) -> Timers:
@@ -52,13 +52,11 @@ async def test_what_was_given_up_fires_all_the_same(most: int, monkeypatch: pyte
         await world.drain()
     worker = await world.worker()
     world.append(tick(0, START + MINUTE * 200))
-    while await worker.step():
-        pass
+    await settle(worker)
     owned = worker.owned[0]
     owned.timers.come_nearer(owned.time.now)
     assert len(owned.timers) < len(people)
     world.append(tick(0, START + 2 * HOUR + WINDOW + DAY))
-    while await worker.step():
-        pass
+    await settle(worker)
     documents = world.documents()
     assert {who: documents[who].wake_at for who in people} == dict.fromkeys(people)
