@@ -41,3 +41,19 @@ def test_the_second_process_of_a_service_takes_any_free_port() -> None:
         with listen("127.0.0.1", port_of(first), or_any=True) as second:
             assert isinstance(second, socket.socket)
             assert port_of(second) not in (0, port_of(first))
+
+
+async def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    """Head and body are two writes: with Nagle's algorithm on, the second waits 40 ms for a delayed acknowledgement."""
+    undelayed: asyncio.Queue[int] = asyncio.Queue()
+
+    async def accepted(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection: socket.socket = writer.get_extra_info("socket")
+        undelayed.put_nowait(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    bound = listen("127.0.0.1", 0)
+    async with await asyncio.start_server(accepted, sock=bound):
+        _, writer = await asyncio.open_connection("127.0.0.1", port_of(bound))
+        assert await asyncio.wait_for(undelayed.get(), 5)
+        writer.close()
