@@ -25,7 +25,7 @@ from services.segmentation.store import SegmentationQueries
 from services.segmentation.trail import TRAIL, TRAIL_INDEXES, Trail
 from shared.clock import wall_clock
 from shared.events.catalog import CHRONICLE
-from shared.processing.follower import Follower
+from shared.processing.follower import GATHER_MS, Follower
 from shared.processing.mongo import Collection, Index
 from shared.processing.ports import LogWriter
 from shared.processing.retry import Retry
@@ -65,7 +65,7 @@ async def follow(premises: Premises) -> None:
     writer = await premises.kafka.writer()
     chronicle = build_chronicle(premises.collection, writer, premises.documents.sequences)
     retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
-    make_reader = partial(premises.kafka.reader, CHRONICLE.group, CHRONICLE.inputs)
+    make_reader = partial(premises.kafka.reader, CHRONICLE.group, CHRONICLE.inputs, GATHER_MS)
     await Follower(make_reader, chronicle, retry, premises.busy, asyncio.sleep).run()
 
 

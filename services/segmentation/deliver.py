@@ -29,7 +29,7 @@ from shared.events.catalog import DELIVER
 from shared.privacy import Secrets, SubscriptionSeal
 from shared.processing.commands import guarded
 from shared.processing.connections import Kafka
-from shared.processing.follower import Follower
+from shared.processing.follower import GATHER_MS, Follower
 from shared.processing.mongo import Documents, connect, database_of, ensure_collection
 from shared.processing.mongo_control import MongoControl
 from shared.processing.ports import FatalError
@@ -86,7 +86,7 @@ async def _build(settings: Settings, policy: Policy, stack: AsyncExitStack) -> P
         board, store, SubscriptionLog(scanner, board.subscriptions), scanner, erased.among, metrics.unreadable.inc
     )  # fmt: skip
     follower = Follower(
-        lambda: kafka.reader(DELIVER.group, DELIVER.inputs), feed, retry, lambda: False, asyncio.sleep
+        lambda: kafka.reader(DELIVER.group, DELIVER.inputs, GATHER_MS), feed, retry, lambda: False, asyncio.sleep
     )  # fmt: skip
     dispatch = await _dispatch(settings, policy, board, store, retry, metrics, stack)
     app = build_app(

@@ -25,9 +25,9 @@ class Kafka:
     async def check(self, topics: tuple[str, ...]) -> None:
         await check_partitions(self.connection, {name: catalogue_topic(name).partitions for name in topics})
 
-    def reader(self, group: str, topics: tuple[str, ...]) -> KafkaReader:
-        """Whoever runs it starts and stops it."""
-        return KafkaReader(self.connection, group, topics, self._settings.session_timeout_ms)
+    def reader(self, group: str, topics: tuple[str, ...], gather_ms: int = 0) -> KafkaReader:
+        """Whoever runs it starts and stops it. `gather_ms` as in `kafka.subscribe`."""
+        return KafkaReader(self.connection, group, topics, self._settings.session_timeout_ms, gather_ms)
 
     async def writer(self) -> KafkaWriter:
         writer = KafkaWriter(self.connection)

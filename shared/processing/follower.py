@@ -14,6 +14,8 @@ _log = logging.getLogger(__name__)
 LIMIT = 2_000
 WAIT = 0.5
 """Seconds that a fetch may wait for records."""
+GATHER_MS = 100
+"""How long Kafka gathers what a follower's next fetch shall bring."""
 GAP = 0.2
 """Seconds between batches: a few large ones cost the store less than many small ones."""
 LONGEST_ASIDE = 5.0

@@ -25,6 +25,8 @@ HEARTBEAT_MS = 1_000
 """A survivor hears of a rebalance with its next heartbeat: with three seconds a takeover took up to session timeout + 4.4 s."""
 LONG_POLL_MS = 20
 """How long the broker may hold an empty fetch. A partition whose records were just taken waits at most this for its next."""
+GATHERED = 1024 * 1024
+"""Bytes at which a fetch that gathers is answered before its time."""
 LONGEST_SILENCE_MS = 300_000
 REBALANCE_MS = 30_000
 LARGEST_BATCH = 512 * 1024
@@ -150,8 +152,13 @@ def subscribe(
     topics: Collection[str],
     session_timeout_ms: int,
     listener: ConsumerRebalanceListener,
+    gather_ms: int = 0,
 ) -> Any:
-    """A batch subscriber without a handler: FastStream holds the subscription, the engine pulls from its consumer."""
+    """A batch subscriber without a handler: FastStream holds the subscription, the engine pulls from its consumer.
+
+    `gather_ms`: how long the broker gathers records before it answers a fetch; 0: it answers with the first. Each answer names
+    every partition, so a follower of many that is answered record by record costs itself and the broker more than its work.
+    """
     return broker.subscriber(
         *topics,
         batch=True,
@@ -161,7 +168,8 @@ def subscribe(
         listener=listener,
         partition_assignment_strategy=(RangePartitionAssignor,),
         auto_offset_reset="none",
-        fetch_max_wait_ms=LONG_POLL_MS,
+        fetch_max_wait_ms=gather_ms or LONG_POLL_MS,
+        fetch_min_bytes=GATHERED if gather_ms else 1,
         max_partition_fetch_bytes=LARGEST_FETCH_PER_PARTITION,
         session_timeout_ms=session_timeout_ms,
         heartbeat_interval_ms=min(session_timeout_ms // 3, HEARTBEAT_MS),

@@ -32,12 +32,17 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
     """Implements LogReader. One instance is one member, for one life: after `stop` make another."""
 
     def __init__(
-        self, connection: KafkaConnection, group: str, topics: Collection[str], session_timeout_ms: int
+        self,
+        connection: KafkaConnection,
+        group: str,
+        topics: Collection[str],
+        session_timeout_ms: int,
+        gather_ms: int = 0,
     ) -> None:
         self._connection = connection
         self._group = group
         self._broker = connection.broker()
-        self._subscriber = subscribe(self._broker, group, topics, session_timeout_ms, self)
+        self._subscriber = subscribe(self._broker, group, topics, session_timeout_ms, self, gather_ms)
         self._epoch = 0
         self._owned: frozenset[TopicPartition] = frozenset()
         self._next: dict[TopicPartition, int] = {}
