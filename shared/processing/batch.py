@@ -53,12 +53,14 @@ class Batch:
         loaded: Mapping[str, Loaded],
         covered: Covered,
         budget: FailureBudget,
+        silent: bool = False,
     ) -> None:
-        """`domains`: per partition the one that it is under."""
+        """`domains`: per partition the one that it is under. `silent`: what is said is counted, and nobody wants to read it."""
         self._domains = domains
         self._loaded = loaded
         self._covered = covered
         self._budget = budget
+        self._silent = silent
         self._customers: dict[str, Customer[Any]] = {}
         self._outcome = Outcome()
 
@@ -123,13 +125,13 @@ class Batch:
         customer = self._customers.get(customer_id)
         if customer is None and (loaded := self._loaded.get(customer_id)) is not None:
             domain = self._domains[loaded.document.partition]
-            customer = self._customers[customer_id] = Customer(domain, loaded.document, loaded.state)
+            customer = self._customers[customer_id] = Customer(domain, loaded.document, loaded.state, self._silent)
         return customer
 
     def _new(self, customer_id: str, partition: int) -> Customer[Any]:
         domain = self._domains[partition]
         document = Document(customer_id, partition=partition, version=version_of(domain))
-        customer = Customer(domain, document, None)
+        customer = Customer(domain, document, None, self._silent)
         self._customers[customer_id] = customer
         return customer
 

@@ -144,7 +144,8 @@ class Replay:
         times = {self._owned.partition: time}
         await self._load(arrival.customer_id for arrival in arrivals if arrival.customer_id is not None)
         domain = self._owned.domain
-        batch = Batch({self._owned.partition: domain}, self._loaded, _everything_covered, PatientBudget())
+        domains, silent = {self._owned.partition: domain}, self.emitted is None
+        batch = Batch(domains, self._loaded, _everything_covered, PatientBudget(), silent)
         waiting = await waiting_records(arrivals, self._loaded, domain.service, self._read_one)
         batch.apply(arrivals, times, waiting)
         succeeds = bool(arrivals) and successor(domain, arrivals[-1].event) is not None
