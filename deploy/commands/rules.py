@@ -9,8 +9,8 @@ import typer
 from deploy.client import Client
 from deploy.commands.delegating import PASS_ON, delegate
 from deploy.console import Failure, Json, show, system
-from services.segmentation.program import compile_rules
-from services.segmentation.revision import Difference, Written, differences, dimensions_of, touched
+from services.segmentation.language.program import compile_rules
+from services.segmentation.language.revision import Difference, Written, differences, dimensions_of, touched
 from services.segmentation.rules import Rules, RulesError, load_rates, load_rules
 from shared.settings import Settings
 

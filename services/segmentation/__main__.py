@@ -1,8 +1,9 @@
 """`python -m services.segmentation`: run, rebuild, verify, prepare, what-if, calibrate, deliver, chronicle."""
 
-from services.segmentation import chronicle_command, deliver
 from services.segmentation.bootstrap import SERVICE
+from services.segmentation.chronicle import command as chronicle_command
 from services.segmentation.rules_commands import add_commands
+from services.segmentation.webhooks import bootstrap as deliver
 from shared.processing.commands import service_app
 from shared.processing.prepare_command import add_prepare
 

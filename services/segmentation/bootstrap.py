@@ -9,20 +9,20 @@ from pathlib import Path
 from fastapi import APIRouter
 
 from services.segmentation import api
-from services.segmentation.as_of import AsOf
-from services.segmentation.changes import CHANGES, CHANGES_INDEXES, Changes
-from services.segmentation.chronicle import Chronicle
-from services.segmentation.feed import Feed
-from services.segmentation.followed import Followed
-from services.segmentation.ledgers import FLOWS, FLOWS_INDEXES, SIZES, Ledgers
-from services.segmentation.members import MEMBERS, MEMBERS_INDEXES, Members
+from services.segmentation.chronicle.as_of import AsOf
+from services.segmentation.chronicle.changes import CHANGES, CHANGES_INDEXES, Changes
+from services.segmentation.chronicle.feed import Feed
+from services.segmentation.chronicle.followed import Followed
+from services.segmentation.chronicle.ledgers import FLOWS, FLOWS_INDEXES, SIZES, Ledgers
+from services.segmentation.chronicle.listener import Chronicle
+from services.segmentation.chronicle.members import MEMBERS, MEMBERS_INDEXES, Members
+from services.segmentation.chronicle.remaking import WANTED, Remaking
+from services.segmentation.chronicle.snapshot import Numbers, Snapshot
+from services.segmentation.chronicle.trail import TRAIL, TRAIL_INDEXES, Trail
 from services.segmentation.processor import build_domain
 from services.segmentation.reads import Reads
-from services.segmentation.remaking import WANTED, Remaking
 from services.segmentation.rules_in_force import RulesInForce
-from services.segmentation.snapshot import Numbers, Snapshot
 from services.segmentation.store import SegmentationQueries
-from services.segmentation.trail import TRAIL, TRAIL_INDEXES, Trail
 from shared.clock import wall_clock
 from shared.events.catalog import CHRONICLE
 from shared.processing.follower import GATHER_MS, Follower

@@ -4,8 +4,8 @@ from typing import Any
 
 from services.segmentation.conditions import Condition
 from services.segmentation.explanation import Explanation
-from services.segmentation.facts import FOREVER, Moment
-from services.segmentation.recorder import composite_key
+from services.segmentation.measures.facts import FOREVER, Moment
+from services.segmentation.measures.recorder import composite_key
 from shared.clock import Instant
 
 

@@ -6,10 +6,10 @@ from operator import eq, ge, gt, le, lt
 from typing import Any, Protocol
 
 from services.segmentation.explanation import Explanation
-from services.segmentation.facts import FOREVER, Moment
-from services.segmentation.metrics import ORDERING, Compare, Metric, Turns
-from services.segmentation.money import number_of
-from services.segmentation.recorder import composite_key, dimension_key
+from services.segmentation.measures.facts import FOREVER, Moment
+from services.segmentation.measures.metrics import ORDERING, Compare, Metric, Turns
+from services.segmentation.measures.money import number_of
+from services.segmentation.measures.recorder import composite_key, dimension_key
 from shared.clock import Instant
 
 COMPARISONS: dict[str, Compare] = {">=": ge, "<=": le, ">": gt, "<": lt, "=": eq}

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AwareDatetime
 
-from services.segmentation.as_of import NotFollowedYet
-from services.segmentation.changes import Changes, Recorded
+from services.segmentation.chronicle.as_of import NotFollowedYet
+from services.segmentation.chronicle.changes import Changes, Recorded
+from services.segmentation.chronicle.moves import COMPOSITES
 from services.segmentation.domain import SegmentationDomain
-from services.segmentation.moves import COMPOSITES
 from services.segmentation.reads import Reads
 from services.segmentation.rules import Rules
 from services.segmentation.state import CustomerState

@@ -5,10 +5,10 @@ from typing import Protocol
 
 from services.segmentation.conditions import Condition
 from services.segmentation.explanation import Explanation
-from services.segmentation.facts import FOREVER, Moment
-from services.segmentation.metrics import Metric
-from services.segmentation.recorder import dimension_key, facet_key
-from services.segmentation.spend import Shares, Spread
+from services.segmentation.measures.facts import FOREVER, Moment
+from services.segmentation.measures.metrics import Metric
+from services.segmentation.measures.recorder import dimension_key, facet_key
+from services.segmentation.measures.spend import Shares, Spread
 from shared.clock import Instant
 from shared.events.segments import Membership
 

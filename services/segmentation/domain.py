@@ -6,8 +6,8 @@ from typing import Any
 from services.segmentation import composites as composing
 from services.segmentation.evaluation import COMPOSITES, Evaluation
 from services.segmentation.explanation import Explanation
-from services.segmentation.facts import Facts, Record, record_of
-from services.segmentation.program import Program
+from services.segmentation.language.program import Program
+from services.segmentation.measures.facts import Facts, Record, record_of
 from services.segmentation.state import CustomerState
 from shared.clock import Instant
 from shared.events.customers import CustomerErased, CustomerObjected, CustomerObjectionWithdrawn

@@ -5,8 +5,8 @@ from typing import Any
 
 from services.segmentation import composites as composing
 from services.segmentation.dimensions import Dimension, Reasons
-from services.segmentation.facts import FOREVER, Facts, Moment, Standing
-from services.segmentation.program import Program
+from services.segmentation.language.program import Program
+from services.segmentation.measures.facts import FOREVER, Facts, Moment, Standing
 from services.segmentation.state import CustomerState, Segment
 from shared.clock import Instant
 from shared.events.segments import Membership

@@ -3,10 +3,10 @@
 from decimal import Decimal
 from typing import Any
 
-from services.segmentation.facts import FOREVER, Moment
-from services.segmentation.metrics import Metric, once
-from services.segmentation.money import add, subtract
-from services.segmentation.spend import NetSpend, Shares
+from services.segmentation.measures.facts import FOREVER, Moment
+from services.segmentation.measures.metrics import Metric, once
+from services.segmentation.measures.money import add, subtract
+from services.segmentation.measures.spend import NetSpend, Shares
 from shared.clock import Instant
 
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from services.segmentation.as_of import AsOf
-from services.segmentation.changes import Changes
-from services.segmentation.feed import Feed
-from services.segmentation.followed import Followed
-from services.segmentation.ledgers import Ledgers
+from services.segmentation.chronicle.as_of import AsOf
+from services.segmentation.chronicle.changes import Changes
+from services.segmentation.chronicle.feed import Feed
+from services.segmentation.chronicle.followed import Followed
+from services.segmentation.chronicle.ledgers import Ledgers
 from services.segmentation.rules_in_force import RulesInForce
 from services.segmentation.store import SegmentationQueries
 from shared.web.freshness import Freshness

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
-from services.segmentation.grammar import (
+from services.segmentation.language.grammar import (
     DIMENSIONS,
     METRICS,
     CaseRule,
@@ -21,8 +21,8 @@ from services.segmentation.grammar import (
     Name,
     Strict,
 )
-from services.segmentation.money import Rates
-from services.segmentation.source import RulesError, Source, path_of, read_yaml
+from services.segmentation.language.source import RulesError, Source, path_of, read_yaml
+from services.segmentation.measures.money import Rates
 from shared.clock import to_instant
 from shared.events.fields import CurrencyCode
 

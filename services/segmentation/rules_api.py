@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from services.segmentation.program import Program
+from services.segmentation.language.program import Program
 from services.segmentation.rules_in_force import RulesInForce, standing
 from shared.web.problems import Problem
 

@@ -13,14 +13,14 @@ from typing import Annotated, Any
 import typer
 
 from services.segmentation.bootstrap import SERVICE
-from services.segmentation.calibration import Calibration, thresholds
-from services.segmentation.calibration_question import Measured, probing
-from services.segmentation.program import compile_rules
+from services.segmentation.language.program import compile_rules
+from services.segmentation.questions.calibration import Calibration, thresholds
+from services.segmentation.questions.calibration_question import Measured, probing
+from services.segmentation.questions.sweep import Progress, Question, applied_so_far, processes_for, sweep
+from services.segmentation.questions.what_if import Tally
+from services.segmentation.questions.what_if_question import WhatIf
+from services.segmentation.questions.what_if_report import Run, as_data, as_text, moved_lines
 from services.segmentation.rules import Rules, RulesError, load_rates, load_rules, parse_rules
-from services.segmentation.sweep import Progress, Question, applied_so_far, processes_for, sweep
-from services.segmentation.what_if import Tally
-from services.segmentation.what_if_question import WhatIf
-from services.segmentation.what_if_report import Run, as_data, as_text, moved_lines
 from shared.clock import to_instant
 from shared.events.catalog import PARTITIONS
 from shared.processing.domain import FIRST_VERSION

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 
-from services.segmentation.feed import BadCursor, Cursor, read_cursor
-from services.segmentation.moves import COMPOSITES, Moves, summed
-from services.segmentation.program import Program
+from services.segmentation.chronicle.feed import BadCursor, Cursor, read_cursor
+from services.segmentation.chronicle.moves import COMPOSITES, Moves, summed
+from services.segmentation.language.program import Program
 from services.segmentation.reads import Reads
 from services.segmentation.store import Customer
 from shared.clock import Instant, to_rfc3339

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple, Protocol
 
-from services.segmentation.members import Members, segment_of
-from services.segmentation.moves import COMPOSITES
+from services.segmentation.chronicle.members import Members, segment_of
+from services.segmentation.chronicle.moves import COMPOSITES
 from services.segmentation.state import CustomerState
 from shared.clock import Instant
 from shared.processing.document import Document

@@ -1,8 +1,8 @@
 """The domain of one version of the rules, and how another version succeeds it."""
 
 from services.segmentation.domain import SegmentationDomain
-from services.segmentation.money import Rates
-from services.segmentation.program import compile_rules
+from services.segmentation.language.program import compile_rules
+from services.segmentation.measures.money import Rates
 from services.segmentation.rules import Rules, RulesError, parse_rules
 from shared.events.customers import RulesActivated
 from shared.processing.domain import FIRST_VERSION

@@ -16,7 +16,7 @@ from statistics import median
 from time import process_time
 
 from services.segmentation.domain import SegmentationDomain
-from services.segmentation.program import compile_rules
+from services.segmentation.language.program import compile_rules
 from services.segmentation.rules import Rules
 from services.segmentation.state import CustomerState
 from shared.clock import to_instant

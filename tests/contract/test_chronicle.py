@@ -12,12 +12,12 @@ from unittest.mock import patch
 
 import pytest
 
-from services.segmentation import chronicle, ledgers
 from services.segmentation.bootstrap import COLLECTIONS
-from services.segmentation.changes import CHANGES, Changes, Said, change_id
-from services.segmentation.ledgers import NOWHERE, Mark, Tally
-from services.segmentation.members import MEMBERS
-from services.segmentation.moves import Moves
+from services.segmentation.chronicle import ledgers, listener
+from services.segmentation.chronicle.changes import CHANGES, Changes, Said, change_id
+from services.segmentation.chronicle.ledgers import NOWHERE, Mark, Tally
+from services.segmentation.chronicle.members import MEMBERS
+from services.segmentation.chronicle.moves import Moves
 from shared.processing.mongo import connect, ensure_collection
 from tests.support.chronicle_world import Fate, Following, Output, SeatOfAll
 
@@ -117,7 +117,7 @@ def fence_forgotten(self: Tally, mark: Mark, steps: Any) -> Tally:
     return HONEST_AFTER(without, mark, steps)
 
 
-async def nobody_leaves(self: chronicle.Chronicle, customer_id: str, last: Any) -> Moves:
+async def nobody_leaves(self: listener.Chronicle, customer_id: str, last: Any) -> Moves:
     return Counter()
 
 
@@ -125,7 +125,7 @@ async def forgotten_without_a_trace(self: Changes, said: Said) -> None:
     await self._collection.delete({"customer": said.customer_id})
 
 
-async def deleted_before_it_is_counted(self: chronicle.Chronicle, first: Any) -> list[ledgers.Step]:
+async def deleted_before_it_is_counted(self: listener.Chronicle, first: Any) -> list[ledgers.Step]:
     for one in first:
         if one.forgets:
             await self._changes.forget(one)
@@ -133,13 +133,13 @@ async def deleted_before_it_is_counted(self: chronicle.Chronicle, first: Any) ->
 
 
 HONEST_AFTER = Tally.after
-HONEST_STEPS = chronicle.Chronicle._steps
+HONEST_STEPS = listener.Chronicle._steps
 DEFECTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
-    "repeats counted": (chronicle, "first_occurrences", every_record_counts),
+    "repeats counted": (listener, "first_occurrences", every_record_counts),
     "sizes not fenced": (Tally, "after", fence_forgotten),
-    "erasure does not lower": (chronicle.Chronicle, "_departure", nobody_leaves),
+    "erasure does not lower": (listener.Chronicle, "_departure", nobody_leaves),
     "erasure leaves no mark": (Changes, "forget", forgotten_without_a_trace),
-    "deleted before counted": (chronicle.Chronicle, "_steps", deleted_before_it_is_counted),
+    "deleted before counted": (listener.Chronicle, "_steps", deleted_before_it_is_counted),
 }
 
 

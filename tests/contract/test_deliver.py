@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.segmentation import deliver_feed
-from services.segmentation.deliver_dispatch import AT_ONCE
-from services.segmentation.deliver_store import COLLECTIONS, Cursor, DeliverStore, Superseded
-from services.segmentation.deliveries import Delivery
-from services.segmentation.verdicts import Policy
+from services.segmentation.webhooks import feed as deliver_feed
+from services.segmentation.webhooks.deliveries import Delivery
+from services.segmentation.webhooks.dispatch import AT_ONCE
+from services.segmentation.webhooks.store import COLLECTIONS, Cursor, DeliverStore, Superseded
+from services.segmentation.webhooks.verdicts import Policy
 from shared.clock import to_datetime, wall_clock
 from shared.events import subscriptions as s
 from shared.events.catalog import PARTITIONS

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from services.segmentation.as_of import runs
+from services.segmentation.chronicle.as_of import runs
 from shared.clock import DAY, HOUR, to_rfc3339
 from shared.web.keys import KeyRing
 from tests.support.happenings import START, customer, happened, tick

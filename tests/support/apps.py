@@ -16,8 +16,8 @@ from services.intake.events_api import EventDoor
 from services.intake.imports import Imports
 from services.intake.rules_api import RulesDesk
 from services.intake.subscriptions_desk import SubscriptionDesk
-from services.segmentation import deliver_api
-from services.segmentation.deliver_board import Board
+from services.segmentation.webhooks import api as deliver_api
+from services.segmentation.webhooks.board import Board
 from shared.clock import wall_clock
 from shared.processing.connections import Kafka
 from shared.processing.memory_versions import MemoryVersions

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.segmentation.changes import CHANGES, Changes
-from services.segmentation.chronicle import Chronicle
-from services.segmentation.ledgers import FLOWS, SIZES, Ledgers
-from services.segmentation.members import MEMBERS, Members, segment_of
-from services.segmentation.moves import COMPOSITES, Moves, Sizes, summed
-from services.segmentation.remaking import WANTED, Remaking
-from services.segmentation.snapshot import Snapshot
-from services.segmentation.trail import TRAIL, Trail
+from services.segmentation.chronicle.changes import CHANGES, Changes
+from services.segmentation.chronicle.ledgers import FLOWS, SIZES, Ledgers
+from services.segmentation.chronicle.listener import Chronicle
+from services.segmentation.chronicle.members import MEMBERS, Members, segment_of
+from services.segmentation.chronicle.moves import COMPOSITES, Moves, Sizes, summed
+from services.segmentation.chronicle.remaking import WANTED, Remaking
+from services.segmentation.chronicle.snapshot import Snapshot
+from services.segmentation.chronicle.trail import TRAIL, Trail
 from shared.clock import DAY, HOUR, from_rfc3339, wall_clock
 from shared.events.catalog import SEGMENTS
 from shared.events.customers import ClockTicked

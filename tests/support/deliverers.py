@@ -12,15 +12,15 @@ from uuid import UUID, uuid5
 from prometheus_client import CollectorRegistry
 from standardwebhooks.webhooks import Webhook
 
-from services.segmentation.deliver_board import Board
-from services.segmentation.deliver_dispatch import Dispatch
-from services.segmentation.deliver_feed import Feed
-from services.segmentation.deliver_metrics import deliver_metrics
-from services.segmentation.deliver_store import DeliverStore
-from services.segmentation.deliver_subscriptions import SubscriptionLog
-from services.segmentation.sending import Caller
-from services.segmentation.signing import Signer
-from services.segmentation.verdicts import Policy
+from services.segmentation.webhooks.board import Board
+from services.segmentation.webhooks.dispatch import Dispatch
+from services.segmentation.webhooks.feed import Feed
+from services.segmentation.webhooks.metrics import deliver_metrics
+from services.segmentation.webhooks.sending import Caller
+from services.segmentation.webhooks.signing import Signer
+from services.segmentation.webhooks.store import DeliverStore
+from services.segmentation.webhooks.subscription_log import SubscriptionLog
+from services.segmentation.webhooks.verdicts import Policy
 from shared.clock import to_datetime, wall_clock
 from shared.events import subscriptions as s
 from shared.events.catalog import DELIVER, PARTITIONS, SEGMENTS, SUBSCRIPTIONS

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from services.segmentation.sweep import Report
+from services.segmentation.questions.sweep import Report
 from shared.processing.ports import FatalError, LogScanner
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
-from services.segmentation.deliver import run
-from services.segmentation.verdicts import Policy
+from services.segmentation.webhooks.bootstrap import run
+from services.segmentation.webhooks.verdicts import Policy
 from shared.settings import Settings
 
 QUICK = Policy(waits=(0, 200, 400, 800, *(1_000,) * 500), rest=500, longest_rest=2_000)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.segmentation import measuring, recorder
 from services.segmentation.dimensions import Case
 from services.segmentation.domain import SegmentationDomain
 from services.segmentation.evaluation import Evaluation
 from services.segmentation.explanation import Explanation
-from services.segmentation.recorder import NOTHING, Recorder
-from services.segmentation.streams import Stream
+from services.segmentation.language import measuring
+from services.segmentation.measures import recorder
+from services.segmentation.measures.recorder import NOTHING, Recorder
+from services.segmentation.measures.streams import Stream
 from shared.clock import to_datetime, wall_clock
 from shared.events.customers import CustomerCorrected
 from shared.processing.domain import Decision

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.segmentation.domain import SegmentationDomain
+from services.segmentation.language.program import compile_rules
 from services.segmentation.processor import build_domain
-from services.segmentation.program import compile_rules
 from services.segmentation.rules import load_rates, load_rules
 from services.segmentation.state import CustomerState
 from shared.clock import to_datetime

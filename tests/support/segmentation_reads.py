@@ -9,17 +9,17 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from services.segmentation.api import build_router
-from services.segmentation.as_of import AsOf
 from services.segmentation.bootstrap import COLLECTIONS, build_chronicle
-from services.segmentation.changes import CHANGES, Changes
-from services.segmentation.feed import Feed
-from services.segmentation.followed import Followed
-from services.segmentation.ledgers import FLOWS, SIZES, Ledgers
-from services.segmentation.members import MEMBERS, Members
+from services.segmentation.chronicle.as_of import AsOf
+from services.segmentation.chronicle.changes import CHANGES, Changes
+from services.segmentation.chronicle.feed import Feed
+from services.segmentation.chronicle.followed import Followed
+from services.segmentation.chronicle.ledgers import FLOWS, SIZES, Ledgers
+from services.segmentation.chronicle.members import MEMBERS, Members
+from services.segmentation.chronicle.trail import TRAIL, Trail
 from services.segmentation.reads import Reads
 from services.segmentation.rules_in_force import RulesInForce
 from services.segmentation.store import SegmentationQueries
-from services.segmentation.trail import TRAIL, Trail
 from shared.clock import Instant
 from shared.events.catalog import CHRONICLE
 from shared.processing.follower import Follower

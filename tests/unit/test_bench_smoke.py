@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from services.segmentation.language.revision import Written, touched
 from services.segmentation.processor import build_domain
-from services.segmentation.revision import Written, touched
 from services.segmentation.rules import load_rules
 from shared.clock import MINUTE, SECOND, from_rfc3339, to_rfc3339
 from shared.events.catalog import PARTITIONS

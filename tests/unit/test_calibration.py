@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.segmentation.calibration import Calibration, rounded, thresholds
-from services.segmentation.calibration_question import Measured, probing
-from services.segmentation.program import compile_rules
+from services.segmentation.language.program import compile_rules
+from services.segmentation.questions.calibration import Calibration, rounded, thresholds
+from services.segmentation.questions.calibration_question import Measured, probing
 from services.segmentation.rules import load_rates, parse_rules
 from services.segmentation.state import CustomerState
 from shared.processing.memory import MemoryScanner

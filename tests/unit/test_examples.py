@@ -9,7 +9,7 @@ import pytest
 
 from deploy.examples import receiver, subscriber
 from deploy.examples.memberships import Memberships
-from services.segmentation.signing import signed
+from services.segmentation.webhooks.signing import signed
 from shared.clock import HOUR, wall_clock
 
 ROOT = Path(__file__).parent.parent.parent

@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 
 from services.segmentation.domain import SegmentationDomain
-from services.segmentation.money import Rates
-from services.segmentation.orders import Book, with_purchase, with_refund
-from services.segmentation.program import compile_rules
-from services.segmentation.spans import parse_span, write_span
+from services.segmentation.language.program import compile_rules
+from services.segmentation.language.spans import parse_span, write_span
+from services.segmentation.measures.money import Rates
+from services.segmentation.measures.orders import Book, with_purchase, with_refund
 from services.segmentation.state import CustomerState
 from shared.clock import DAY, HOUR, from_rfc3339
 from shared.events.customers import CustomerErased

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.segmentation.domain import SegmentationDomain
-from services.segmentation.program import compile_rules
+from services.segmentation.language.program import compile_rules
 from services.segmentation.rules import RulesError, load_rates, parse_rules
 from shared.clock import DAY, from_rfc3339
 from shared.events.segments import SegmentsChanged

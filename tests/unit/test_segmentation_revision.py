@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.segmentation.program import compile_rules
-from services.segmentation.revision import Written, differences, dimensions_of, restricted, touched
+from services.segmentation.language.program import compile_rules
+from services.segmentation.language.revision import Written, differences, dimensions_of, restricted, touched
 from services.segmentation.rules import load_rates, parse_rules
 from tests.support.segmentation_drive import CONFIG
 

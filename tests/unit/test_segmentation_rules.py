@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from services.segmentation.language.source import read_yaml
 from services.segmentation.processor import build_domain
 from services.segmentation.rules import Rules, RulesError, load_rates, parse_rules
-from services.segmentation.source import read_yaml
 from tests.support.segmentation_drive import CONFIG
 
 

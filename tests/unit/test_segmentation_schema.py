@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from services.segmentation.language.schema import schema, write
+from services.segmentation.language.source import read_yaml
 from services.segmentation.rules import RulesError, parse_rules
-from services.segmentation.schema import schema, write
-from services.segmentation.source import read_yaml
 from tests.support.json_schema import violations
 from tests.support.segmentation_drive import CONFIG
 
@@ -23,7 +23,7 @@ def broken(text: str) -> list[str]:
 
 
 def test_what_is_published_is_current() -> None:
-    command = "python -m services.segmentation.schema > deploy/config/segmentation.schema.json"
+    command = "python -m services.segmentation.language.schema > deploy/config/segmentation.schema.json"
     assert PUBLISHED.read_text("utf-8") == write(), command
 
 

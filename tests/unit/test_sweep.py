@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.segmentation.sweep import Progress, Question, shown_at, sweep
+from services.segmentation.questions.sweep import Progress, Question, shown_at, sweep
 from shared.processing.ports import FatalError, TransientError
 from shared.settings import Settings
 from tests.support.questions import Dying, Refusing, Twice

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from services.segmentation import signing
-from services.segmentation.deliveries import Delivery, Lanes, delivery_id
-from services.segmentation.signing import Signer, signed
-from services.segmentation.subscriptions import Subscription, Subscriptions
-from services.segmentation.verdicts import Answer, Policy, judge
+from services.segmentation.webhooks import signing
+from services.segmentation.webhooks.deliveries import Delivery, Lanes, delivery_id
+from services.segmentation.webhooks.signing import Signer, signed
+from services.segmentation.webhooks.subscriptions import Subscription, Subscriptions
+from services.segmentation.webhooks.verdicts import Answer, Policy, judge
 from shared.clock import DAY, HOUR, MINUTE, SECOND, Instant, to_datetime, wall_clock
 from shared.events import subscriptions as s
 from shared.events.envelope import Event

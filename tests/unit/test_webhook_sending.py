@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.segmentation import sending
-from services.segmentation.sending import ENOUGH, Caller, GuardedBackend, Resolve
-from services.segmentation.verdicts import Answer
+from services.segmentation.webhooks import sending
+from services.segmentation.webhooks.sending import ENOUGH, Caller, GuardedBackend, Resolve
+from services.segmentation.webhooks.verdicts import Answer
 from shared.clock import wall_clock
 from tests.support.receivers import Behaviour, Receiver, answering, dripping, endless, hanging, rude
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from services.segmentation.domain import SegmentationDomain
-from services.segmentation.program import compile_rules
+from services.segmentation.language.program import compile_rules
+from services.segmentation.questions.what_if import Tally, most_within
+from services.segmentation.questions.what_if_question import WhatIf
+from services.segmentation.questions.what_if_report import Run, as_data, as_text, moved_lines
 from services.segmentation.rules import load_rates, parse_rules
-from services.segmentation.what_if import Tally, most_within
-from services.segmentation.what_if_question import WhatIf
-from services.segmentation.what_if_report import Run, as_data, as_text, moved_lines
 from shared.clock import DAY, from_rfc3339
 from shared.processing.memory import MemoryScanner
 from shared.processing.records import Message, TopicPartition

@@ -1,0 +1,1 @@
+"""A customer's record and what is measured over it: facts laid out, windows, streams, scores, money. Pure."""
