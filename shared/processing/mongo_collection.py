@@ -4,16 +4,13 @@ from collections.abc import Collection as Group
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.processing.mongo_connection import DURABLE_FIELDS, durable, translated
-from shared.processing.ports import FatalError, TransientError
+from shared.processing.mongo_connection import DURABLE_FIELDS, check_written, durable, translated
 
 Row = dict[str, Any]
 Order = Sequence[tuple[str, int]]
 
 MOST_ROWS = 1_000
 """Rows of one command; where each update syncs on its own, a command must still end before the socket's patience does."""
-
-_DUPLICATE = 11_000
 
 
 class Collection:
@@ -63,14 +60,7 @@ class Collection:
         for start in range(0, len(rows), MOST_ROWS):
             some = {field: list(rows[start : start + MOST_ROWS]), "ordered": False, "writeConcern": DURABLE_FIELDS}
             with translated(f"writing {self._name}"):
-                written += _written(self._name, await self._database.command({command: self._name, **some}))
+                reply = await self._database.command({command: self._name, **some})
+                check_written(f"writing {self._name}", reply)
+            written += reply["n"]
         return written
-
-
-def _written(name: str, reply: Mapping[str, Any]) -> int:
-    codes = {error["code"] for error in reply.get("writeErrors", ())} - {_DUPLICATE}
-    if "writeConcernError" in reply:
-        raise TransientError(f"writing {name}: not acknowledged")
-    if codes:
-        raise FatalError(f"writing {name}: the store refuses rows with codes {sorted(codes)}")
-    return int(reply["n"])

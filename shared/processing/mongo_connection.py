@@ -20,6 +20,8 @@ MAJORITY = ReadConcern("majority")
 
 HELD = frozenset({50, 112})
 """A time limit that ran out, a write conflict."""
+_DUPLICATE = 11_000
+_PASSING = frozenset({91, 189, 10_107, 11_600, 11_602, 13_435})
 _EXISTS_ALREADY = 48
 _TOO_LARGE = frozenset({388})
 _REFUSED = frozenset({13, 18, 8000})
@@ -85,6 +87,18 @@ def translated(doing: str) -> Iterator[None]:
         raise FatalError(f"{doing}: {type(error).__name__}") from error
     except PyMongoError as error:
         raise TransientError(f"{doing}: {type(error).__name__}") from error
+
+
+def check_written(doing: str, reply: Mapping[str, Any]) -> None:
+    """Raises what the reply to a write command says of rows that could not be written. A key that is there already is no
+    error: what that means, the number of rows written tells. HeldError, TransientError: the same again may succeed."""
+    codes = {error["code"] for error in reply.get("writeErrors", ())} - {_DUPLICATE}
+    if codes & HELD:
+        raise HeldError(f"{doing}: held by another transaction")
+    if "writeConcernError" in reply or codes & _PASSING:
+        raise TransientError(f"{doing}: not acknowledged")
+    if codes:
+        raise FatalError(f"{doing}: the store refuses rows with codes {sorted(codes)}")
 
 
 async def ensure_collection(database: Any, name: str, indexes: tuple[Index, ...]) -> None:

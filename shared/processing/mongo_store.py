@@ -12,16 +12,16 @@ from shared.processing.document import Document, from_fields
 from shared.processing.mongo_connection import (
     DURABLE,
     DURABLE_FIELDS,
-    HELD,
     MAJORITY,
     HeldError,
     Index,
     TooLargeError,
+    check_written,
     durable,
     translated,
 )
 from shared.processing.mongo_sessions import Sessions
-from shared.processing.ports import FatalError, Timer, TransientError
+from shared.processing.ports import Timer
 
 ENGINE_INDEXES = (
     Index((("partition", 1), ("wake_at", 1)), {"wake_at": {"$exists": True}}),
@@ -42,9 +42,7 @@ MOST_SINGLE = 500
 
 _log = logging.getLogger(__name__)
 
-_DUPLICATE = 11_000
 _CLEARED = {"$unset": {"unsent": ""}}
-_TRANSIENT = frozenset({91, 189, 10_107, 11_600, 11_602, 13_435})
 
 
 class MongoStore:
@@ -236,13 +234,7 @@ def _pieces(documents: Sequence[Document], most: int) -> Iterator[Sequence[Docum
 
 def _all_written(command: Mapping[str, Any], reply: Mapping[str, Any]) -> bool:
     """False: a revision differed or a key was there. What the store could not do at all is an error."""
-    codes = {error["code"] for error in reply.get("writeErrors", ())} - {_DUPLICATE}
-    if codes & HELD:
-        raise HeldError("writing documents: held by another transaction")
-    if "writeConcernError" in reply or codes & _TRANSIENT:
-        raise TransientError("writing documents: not acknowledged")
-    if codes:
-        raise FatalError(f"writing documents: the store refuses them with codes {sorted(codes)}")
+    check_written("writing documents", reply)
     return bool(reply["n"] == _statements(command))
 
 
