@@ -1,6 +1,7 @@
 """Fixtures that every test may ask for: a real Kafka and a real store, once per run."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,6 +21,12 @@ CLOSING = pytest.StashKey[list[str]]()
 def closing_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Says a line below the results of the run: what a test compared or counted, passed or not."""
     return request.config.stash.setdefault(CLOSING, []).append
+
+
+def pytest_sessionstart() -> None:
+    """A shell without job control starts what runs in its background with SIGINT ignored, and children inherit that: tests
+    that interrupt a command would find that it cannot be."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
