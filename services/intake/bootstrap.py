@@ -18,7 +18,7 @@ from services.intake.events_api import EventDoor
 from services.intake.identities import Identities, KnownKeys
 from services.intake.imports import Imports
 from services.intake.metrics import intake_metrics
-from services.intake.neighbours import GATHER_MS, Neighbours
+from services.intake.neighbours import Neighbours
 from services.intake.processor import Intake
 from services.intake.publishing import Publisher
 from services.intake.pulse import Pulse
@@ -81,7 +81,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
     writer = await kafka.writer()
 
     def make_reader() -> LogReader:
-        return kafka.reader(group_of(NAME), inputs, GATHER_MS)
+        return kafka.reader(group_of(NAME), inputs)
 
     registry = CollectorRegistry()
     metrics = intake_metrics(registry, lambda: publisher.queued)

@@ -16,8 +16,6 @@ from shared.processing.records import Committed, Record, TopicPartition
 
 FORGOTTEN = f'"{CustomerForgotten.event_type}"'.encode()
 COMMIT_EVERY = 5.0
-GATHER_MS = 50
-"""How long Kafka gathers what is fetched at once: almost all of it is not for us, and a tick may come that much later."""
 LIMIT = 1_000
 SERVICE_OF = {topic.name: service for service, topic in OUTPUT.items()}
 
