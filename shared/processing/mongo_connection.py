@@ -18,7 +18,7 @@ DURABLE = WriteConcern("majority", j=True)
 DURABLE_FIELDS: Mapping[str, Any] = {"w": "majority", "j": True}
 MAJORITY = ReadConcern("majority")
 
-HELD = frozenset({50, 112})
+_HELD = frozenset({50, 112})
 """A time limit that ran out, a write conflict."""
 _DUPLICATE = 11_000
 _PASSING = frozenset({91, 189, 10_107, 11_600, 11_602, 13_435})
@@ -81,7 +81,7 @@ def translated(doing: str) -> Iterator[None]:
             raise FatalError(
                 f"{doing}: the store refuses us (code {error.code}); `guanxi provision` grants it"
             ) from error
-        kind = HeldError if error.code in HELD else TooLargeError if error.code in _TOO_LARGE else TransientError
+        kind = HeldError if error.code in _HELD else TooLargeError if error.code in _TOO_LARGE else TransientError
         raise kind(f"{doing}: the store answered with code {error.code}") from error
     except (ConfigurationError, DocumentTooLarge, BSONError) as error:
         raise FatalError(f"{doing}: {type(error).__name__}") from error
@@ -93,7 +93,7 @@ def check_written(doing: str, reply: Mapping[str, Any]) -> None:
     """Raises what the reply to a write command says of rows that could not be written. A key that is there already is no
     error: what that means, the number of rows written tells. HeldError, TransientError: the same again may succeed."""
     codes = {error["code"] for error in reply.get("writeErrors", ())} - {_DUPLICATE}
-    if codes & HELD:
+    if codes & _HELD:
         raise HeldError(f"{doing}: held by another transaction")
     if "writeConcernError" in reply or codes & _PASSING:
         raise TransientError(f"{doing}: not acknowledged")
