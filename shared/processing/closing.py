@@ -15,6 +15,10 @@ class Closing:
         """`work` gives the revisions whose unsent marks it cleared, per customer."""
         self._task = asyncio.create_task(work)
 
+    @property
+    def begun(self) -> bool:
+        return self._task is not None
+
     async def done(self) -> Mapping[str, int]:
         """What it gave, or raised, to the first who waits; to all others, nothing."""
         task, self._task = self._task, None

@@ -1,12 +1,17 @@
 """How a rebuild and the workers agree: one control document that asks for a pause, one progress document per partition that answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from shared.clock import SECOND, Instant
+from shared.processing.records import Committed
 
 FRESH = 5 * SECOND
 """A progress document older than this is of a worker that is gone."""
+Folded = Mapping[int, Mapping[str, Committed]]
+"""Per partition and topic: from where what a collection holds goes on."""
+
 PAUSE_LASTS = 60 * SECOND
 """A pause that nobody renews ends by itself: a rebuild that died must not stop the service."""
 
@@ -40,12 +45,20 @@ class ControlStore(Protocol):
 
     async def ask_pause(self, until: Instant) -> None: ...
 
-    async def switch(self, collection: str) -> None:
+    async def switch(self, collection: str, folded: Folded) -> None:
         """From now on `collection` is the live one, and the pause is over."""
+
+    async def folded(self) -> Folded:
+        """Of the live collection, as of the switch. Nothing where there was none yet."""
 
     async def report(self, progress: list[Progress]) -> None: ...
 
     async def progress(self) -> list[Progress]: ...
+
+
+def owners(progress: list[Progress], now: Instant) -> dict[int, str]:
+    """Who is at work on a partition, or holds it still, at this moment."""
+    return {entry.partition: entry.worker for entry in progress if now - entry.written_at < FRESH}
 
 
 def owners_paused(progress: list[Progress], now: Instant) -> bool:

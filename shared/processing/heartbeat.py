@@ -69,7 +69,7 @@ class Heartbeat:
         async with self._worker.ownership.at_rest():
             if moved:
                 self._switched(pause.collection)
-                await self._worker.ownership.start_again()
+                await self._worker.ownership.start_again(await self._control.folded())
             self._worker.paused = holds
 
     async def _measure(self) -> list[Progress]:

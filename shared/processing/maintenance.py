@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -26,6 +26,34 @@ from shared.settings import Settings
 PAGE = 1_000
 
 
+class LiveState:
+    """Implements Live over the service's group and its live collection."""
+
+    def __init__(self, service: Service, database: mongo.Database, kafka: Kafka) -> None:
+        self._service = service
+        self._database = database
+        self._kafka = kafka
+
+    async def stops(self, number: int) -> Mapping[str, int]:
+        wanted = [TopicPartition(topic, number) for topic in self._service.inputs]
+        found = await self._kafka.group_positions(group_of(self._service.name), wanted)
+        return {partition.topic: at.offset for partition, at in found.items()}
+
+    async def all(self, number: int) -> AsyncIterator[list[Document]]:
+        after: str | None = None
+        while page := await self._database.documents.find({"partition": number}, after, PAGE):
+            yield page
+            after = page[-1].id
+
+    async def each(self, number: int) -> AsyncIterator[Document]:
+        async for page in self.all(number):
+            for document in page:
+                yield document
+
+    async def some(self, customer_ids: Collection[str]) -> Mapping[str, Document]:
+        return await self._database.store.load(customer_ids)
+
+
 class Maintenance:
     def __init__(
         self, service: Service, settings: Settings, database: mongo.Database, kafka: Kafka, scanner: LogScanner
@@ -34,11 +62,11 @@ class Maintenance:
         self._settings = settings
         self._database = database
         self._scanner = scanner
-        self._kafka = kafka
+        self._live = LiveState(service, database, kafka)
         self.fresh_name = f"customers_{wall_clock()}"
 
     async def verification(self) -> Verification:
-        return Verification(await self.first(), self._scanner, self._service.inputs, self._stops, self._live)
+        return Verification(await self.first(), self._scanner, self._service.inputs, self._live.stops, self._live.each)
 
     async def rebuild(self) -> Rebuild:
         """Makes the fresh collection; it is nobody's until the switch."""
@@ -48,7 +76,6 @@ class Maintenance:
             self._scanner,
             self._service.inputs,
             PARTITIONS,
-            self._stops,
             self._live,
             self._database.control,
             fresh,
@@ -64,7 +91,7 @@ class Maintenance:
             raise FatalError(f"{self._service.name} has no versions")
         domain, versions = first.succeeded_by(written), self._database.versions
         retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
-        return Preparation(domain, self._scanner, self._service.inputs, PARTITIONS, self._stops, versions, retry)
+        return Preparation(domain, self._scanner, self._service.inputs, PARTITIONS, self._live.stops, versions, retry)
 
     async def first(self) -> Domain[Any]:
         """The domain with which the log begins."""
@@ -74,18 +101,6 @@ class Maintenance:
     @property
     def versions(self) -> VersionStore:
         return self._database.versions
-
-    async def _stops(self, number: int) -> Mapping[str, int]:
-        wanted = [TopicPartition(topic, number) for topic in self._service.inputs]
-        found = await self._kafka.group_positions(group_of(self._service.name), wanted)
-        return {partition.topic: at.offset for partition, at in found.items()}
-
-    async def _live(self, number: int) -> AsyncIterator[Document]:
-        after: str | None = None
-        while page := await self._database.documents.find({"partition": number}, after, PAGE):
-            for document in page:
-                yield document
-            after = page[-1].id
 
 
 @asynccontextmanager

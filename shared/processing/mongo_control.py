@@ -9,8 +9,9 @@ from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from shared.clock import Instant, to_datetime
-from shared.processing.control import Pause, Progress
+from shared.processing.control import Folded, Pause, Progress
 from shared.processing.mongo_connection import durable, translated
+from shared.processing.records import Committed
 
 FIRST_COLLECTION = "customers"
 FORGOTTEN_AFTER = timedelta(hours=1)
@@ -37,16 +38,30 @@ class MongoControl:
 
     async def pause(self) -> Pause:
         with translated("reading the pointer"):
-            current = await self._pointers.find_one(_CURRENT)
+            current = await self._pointers.find_one(_CURRENT, {"folded": 0})
         return Pause(current["pause_until"], current["collection"])
 
     async def ask_pause(self, until: Instant) -> None:
         with translated("asking for a pause"):
             await self._pointers.update_one(_CURRENT, {"$set": {"pause_until": until}})
 
-    async def switch(self, collection: str) -> None:
+    async def switch(self, collection: str, folded: Folded) -> None:
+        goes_on = [
+            {"partition": number, "topic": topic, "offset": at.offset, "metadata": at.metadata}
+            for number, positions in folded.items()
+            for topic, at in positions.items()
+        ]
+        switched = {"collection": collection, "pause_until": 0, "folded": goes_on}
         with translated("switching the collection"):
-            await self._pointers.update_one(_CURRENT, {"$set": {"collection": collection, "pause_until": 0}})
+            await self._pointers.update_one(_CURRENT, {"$set": switched})
+
+    async def folded(self) -> Folded:
+        with translated("reading the pointer"):
+            current = await self._pointers.find_one(_CURRENT)
+        found: dict[int, dict[str, Committed]] = {}
+        for at in current.get("folded", ()):
+            found.setdefault(at["partition"], {})[at["topic"]] = Committed(at["offset"], at["metadata"])
+        return found
 
     async def report(self, progress: list[Progress]) -> None:
         """One document per worker, so that a beat is one write."""

@@ -12,6 +12,7 @@ from shared.processing.arrivals import Arrival
 from shared.processing.batch import Loaded, Outcome
 from shared.processing.cache import DocumentCache
 from shared.processing.closing import Closing
+from shared.processing.control import Folded
 from shared.processing.outbox import Covered, covered_by, unpublished
 from shared.processing.owned import Owned
 from shared.processing.ports import FatalError, LogReader, LogWriter, Store, TransientError
@@ -76,6 +77,17 @@ class Ownership:
             await self.closing.done()
             yield
 
+    @property
+    def settled(self) -> bool:
+        """Nothing is begun: no partition changes over, and no document of ours is ahead of what is committed."""
+        begun = (owned.held is not None or owned.uncommitted for owned in self.owned.values())
+        return not self.closing.begun and not any(begun)
+
+    async def settle(self) -> None:
+        """The last batch is published and committed, also what an earlier commit could not say."""
+        await self.closing.done()
+        await self.commit_applied()
+
     async def take_over(self) -> None:
         """Before any record of a partition just assigned: its time, its timers, and what a predecessor left unsent."""
         if not self.pending:
@@ -101,9 +113,16 @@ class Ownership:
         self.owned[number] = owned
         await self._republish_unsent(number, owned.redelivery)
 
-    async def start_again(self) -> None:
-        """The collection was switched under us: positions and time are as they were, documents and timers are new."""
-        for number, owned in self.owned.items():
+    async def start_again(self, folded: Folded) -> None:
+        """The collection was switched under us: documents and timers are new. Positions and time are as they were, unless we
+        went on because we did not hear of the pause: then back to where the new documents are."""
+        for number, owned in list(self.owned.items()):
+            positions = dict(folded.get(number, {}))
+            if positions and {topic: at.offset for topic, at in positions.items()} != owned.applied:
+                _log.warning("went on while the state was rebuilt: goes back", extra={"partition": number})
+                await self._own(number, positions)
+                self.seek_back(TopicPartition(topic, number) for topic in self._inputs)
+                continue
             self._cache.empty(number)
             await self._retry("reading timers", partial(owned.look_again, self._store))
             await self._republish_unsent(number, owned.redelivery)

@@ -1,28 +1,42 @@
 """State made anew from the log, beside the live one, and switched in while the owners hold still for a moment."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
 
 from shared.clock import SECOND, Clock
-from shared.processing.control import PAUSE_LASTS, ControlStore, owners_paused
+from shared.processing.control import PAUSE_LASTS, ControlStore, owners, owners_paused
 from shared.processing.document import Document
 from shared.processing.domain import Domain, Successive
 from shared.processing.emission import Cause
-from shared.processing.ports import FatalError, LogScanner, Store
+from shared.processing.ports import FatalError, LogScanner, Store, TransientError
 from shared.processing.replay import Replay
 from shared.processing.succession import difference, numbered
 from shared.processing.versions import VersionStore
 
-Stops = Callable[[int], Awaitable[Mapping[str, int]]]
-"""Per topic of a partition number: the offset up to which the live service has committed."""
-Live = Callable[[int], AsyncIterator[Document]]
 Report = Callable[[str, int, int], None]
 """Called with the phase, the partition just done and how many records were applied in all."""
 
 PAGE = 1_000
 PAUSE_WITHIN = 30
 """Seconds that the owners may take to hold still; a batch in hand is finished first."""
+FEW = 2_000
+"""Customers left to compare for which the owners may well be asked to hold still."""
+ROUNDS = 10
+"""How often those that moved meanwhile are compared again first; a busy service may never come down to few."""
+
+
+class Live(Protocol):
+    """What the rebuilt state is compared with."""
+
+    async def stops(self, partition: int) -> Mapping[str, int]:
+        """Per topic the offset up to which the service has committed."""
+
+    def all(self, partition: int) -> AsyncIterator[list[Document]]:
+        """Page by page."""
+
+    async def some(self, customer_ids: Collection[str]) -> Mapping[str, Document]: ...
 
 
 class Rebuild:
@@ -34,7 +48,6 @@ class Rebuild:
         scanner: LogScanner,
         topics: tuple[str, ...],
         partitions: int,
-        stops: Stops,
         live: Live,
         control: ControlStore,
         fresh: Store,
@@ -43,33 +56,106 @@ class Rebuild:
         clock: Clock,
     ) -> None:
         self._replays = [Replay(first, scanner, topics, number) for number in range(partitions)]
-        self._stops = stops
         self._live = live
         self._control = control
         self._fresh = fresh
         self._versions = versions
         self._name = name
         self._clock = clock
+        self._unsettled: dict[int, set[str]] = {}
+        """Of the partitions that were compared ahead: who must be compared again."""
+        self._owners: dict[int, str] = {}
+        """Who was at work there all the while."""
 
     async def run(self, report: Report) -> int:
         """Records applied. FatalError when the owners do not hold still; then nothing was changed."""
-        await self._catch_up("history", report)
+        await self._catch_up("history", range(len(self._replays)), report)
+        await self._settle_ahead(report)
         await self._pause()
         renewing = asyncio.create_task(self._renew())
         try:
-            await self._catch_up("tail", report)
-            await self._keep_numbers()
-            await self._keep_versions()
-            await self._control.switch(self._name)
+            await self._switch_over(report)
+        except BaseException:
+            await self._control.ask_pause(0)
+            raise
         finally:
             renewing.cancel()
         return sum(replay.applied for replay in self._replays)
 
-    async def _catch_up(self, phase: str, report: Report) -> None:
-        for number, replay in enumerate(self._replays):
-            await replay.advance(await self._stops(number))
+    async def _switch_over(self, report: Report) -> None:
+        await self._catch_up("tail", range(len(self._replays)), report)
+        await self._settle_rest()
+        if not owners_paused(await self._control.progress(), self._clock()):
+            raise FatalError("a worker went on before the rebuild was done; nothing was changed. Try again")
+        await self._keep_versions()
+        await self._control.switch(self._name, {n: replay.positions() for n, replay in enumerate(self._replays)})
+
+    async def _catch_up(self, phase: str, partitions: Iterable[int], report: Report) -> None:
+        for number in partitions:
+            replay = self._replays[number]
+            await replay.advance(await self._live.stops(number))
+            if number in self._unsettled:
+                self._unsettled[number] |= replay.changed()
             await replay.flush(self._fresh)
             report(phase, number, sum(one.applied for one in self._replays))
+
+    async def _settle_ahead(self, report: Report) -> None:
+        """While the owners work: they will stand still only for those that have moved since. Where nobody works, nobody
+        waits either."""
+        self._owners = await self._owners_now()
+        for _ in range(ROUNDS):
+            compared = 0
+            for number in sorted(self._owners):
+                await self._catch_up("comparison", [number], report)
+                compared += await self._settle(number, still=False)
+            if compared <= FEW:
+                return
+
+    async def _settle_rest(self) -> None:
+        """An owner that is gone may have left a batch in the middle, so that who did not move in the log has moved."""
+        now = await self._owners_now()
+        for number in range(len(self._replays)):
+            if number in self._unsettled and now.get(number) != self._owners[number]:
+                del self._unsettled[number]
+            await self._settle(number, still=True)
+
+    async def _owners_now(self) -> dict[int, str]:
+        return owners(await self._control.progress(), self._clock())
+
+    async def _settle(self, number: int, still: bool) -> int:
+        """The published numbering goes on; where other code says something else, the owners will tell the difference.
+        How many were compared. `still`: nobody moves."""
+        compared, moved = 0, set[str]()
+        async for page in self._to_compare(number):
+            compared += len(page)
+            moved |= await self._continue(number, page, still)
+        self._unsettled[number] = moved
+        return compared
+
+    async def _to_compare(self, number: int) -> AsyncIterator[list[Document]]:
+        if number not in self._unsettled:
+            async for page in self._live.all(number):
+                yield page
+            return
+        ids = sorted(self._unsettled[number])
+        for start in range(0, len(ids), PAGE):
+            yield list((await self._live.some(ids[start : start + PAGE])).values())
+
+    async def _continue(self, number: int, live: list[Document], still: bool) -> set[str]:
+        """Who must be compared again, because one of the two is ahead of the other."""
+        rebuilt = await self._fresh.load([document.id for document in live])
+        moving = [] if still else [one for one in live if not _saw_the_same(one, rebuilt.get(one.id))]
+        moved = {document.id for document in moving}
+        replay = self._replays[number]
+        continued = [
+            document
+            for before in live
+            if before.id not in moved
+            if (document := continue_from(before, rebuilt.get(before.id), replay)) is not None
+        ]
+        if continued:
+            await self._fresh.save(continued)
+        return moved
 
     async def _pause(self) -> None:
         for _ in range(PAUSE_WITHIN * 10):
@@ -85,28 +171,8 @@ class Rebuild:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(PAUSE_LASTS / SECOND / 6)
-            await self._control.ask_pause(self._clock() + PAUSE_LASTS)
-
-    async def _keep_numbers(self) -> None:
-        """The published numbering goes on; where other code says something else, the owners will tell the difference."""
-        for number, replay in enumerate(self._replays):
-            page: list[Document] = []
-            async for document in self._live(number):
-                page.append(document)
-                if len(page) == PAGE:
-                    await self._continue(replay, page)
-                    page = []
-            await self._continue(replay, page)
-
-    async def _continue(self, replay: Replay, live: list[Document]) -> None:
-        rebuilt = await self._fresh.load([document.id for document in live])
-        continued = [
-            document
-            for before in live
-            if (document := continue_from(before, rebuilt.get(before.id), replay)) is not None
-        ]
-        if continued:
-            await self._fresh.save(continued)
+            with suppress(TransientError):  # there are five more times before the pause ends
+                await self._control.ask_pause(self._clock() + PAUSE_LASTS)
 
     async def _keep_versions(self) -> None:
         """The log knows them all; so does a database that was lost and is made anew."""
@@ -121,7 +187,7 @@ def continue_from(live: Document, rebuilt: Document | None, replay: Replay) -> D
 
     FatalError where the live one has seen other records: its owner died between a write and its commit.
     """
-    if rebuilt is None or rebuilt.positions != live.positions:
+    if rebuilt is None or not _saw_the_same(live, rebuilt):
         raise FatalError(
             f"partition {live.partition} was left in the middle of a batch; nothing was changed. "
             "Start the service, wait until `guanxi status` shows no lag, then try again"
@@ -138,3 +204,7 @@ def continue_from(live: Document, rebuilt: Document | None, replay: Replay) -> D
     mark = rebuilt.mark if rebuilt.history is not None else None
     cause = Cause("", f"rebuild:{domain.service}:{live.id}:{at}", None, mark)
     return numbered(domain.service, document, event, at, cause)[0]
+
+
+def _saw_the_same(live: Document, rebuilt: Document | None) -> bool:
+    return rebuilt is not None and rebuilt.positions == live.positions

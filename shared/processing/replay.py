@@ -110,6 +110,10 @@ class Replay:
         time = self._owned.time
         return {topic: Committed(offset, time.to_metadata(topic)) for topic, offset in self._owned.applied.items()}
 
+    def changed(self) -> set[str]:
+        """Who was touched since the last flush."""
+        return set(self._dirty)
+
     async def flush(self, store: Store, keep: int = 0) -> bool:
         """Writes what changed since the last flush. At most about `keep` documents stay in memory. False: another one
         writes there too, and this replay is of no more use."""

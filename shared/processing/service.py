@@ -117,6 +117,7 @@ class _Frame:
         bound = listen(settings.host, settings.port_of(service.name), or_any=True)
         name = f"{socket.gethostname()}:{os.getpid()}:{port_of(bound)}"
         heartbeat = Heartbeat(worker, name, database.control, kafka.lag().ends, database.switched, metrics, wall_clock)
+        await heartbeat.beat()  # whoever begins while a rebuild has asked for a pause must know it
         freshness = Freshness(lambda: _progress(database))
         premises = Premises(
             settings,

@@ -107,8 +107,8 @@ class Worker:
 
     @property
     def still(self) -> bool:
-        """Whether a pause that was asked for holds: partitions that change over finish that first."""
-        return self.paused and all(owned.held is None for owned in self.owned.values())
+        """Whether a pause that was asked for holds: what was begun is finished first, and committed."""
+        return self.paused and self.ownership.settled
 
     async def run(self) -> None:
         """Raises FatalError when it must not go on; everything applied before is committed or will be redelivered."""
@@ -135,10 +135,11 @@ class Worker:
         async with self.ownership.lock:
             await self.ownership.take_over()
             self.ownership.accept(fetched)
+            if self.paused:
+                await self.ownership.settle()
             worked = not self.still and await self._work() | await self._succeed()
             if not worked:
-                await self.ownership.closing.done()
-                await self.ownership.commit_applied()
+                await self.ownership.settle()
             if self.still:
                 return False
             await self.ownership.look_again(self._options.recheck)

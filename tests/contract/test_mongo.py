@@ -17,6 +17,7 @@ from shared.processing.mongo import Database, Index, MongoStore, connect, databa
 from shared.processing.mongo_connection import TooLargeError
 from shared.processing.mongo_store import ENGINE_INDEXES, _statements
 from shared.processing.ports import TransientError
+from shared.processing.records import Committed
 from shared.settings import Settings
 from tests.support.servers import Server
 
@@ -170,7 +171,7 @@ async def test_what_never_changed_hands_is_read_from_where_the_pointer_says(data
     fresh = await database.fresh("customers_2")
     await fresh.save([doc("new")])
     assert await database.documents.one("new") is None
-    await database.control.switch("customers_2")
+    await database.control.switch("customers_2", {})
     pause = await database.control.pause()
     assert pause == Pause(0, "customers_2")
     database.switched(pause.collection)
@@ -190,8 +191,11 @@ async def test_a_pause_is_asked_for_and_ends_with_the_switch(database: Database)
     assert await database.control.pause() == Pause(0, "customers")
     await database.control.ask_pause(1_234)
     assert await database.control.pause() == Pause(1_234, "customers")
-    await database.control.switch("customers")
+    assert await database.control.folded() == {}
+    folded = {number: {"a.v1": Committed(7, "{}"), "b.v1": Committed(number)} for number in (0, 11)}
+    await database.control.switch("customers", folded)
     assert await database.control.pause() == Pause(0, "customers")
+    assert await database.control.folded() == folded
 
 
 async def test_the_newest_word_on_each_partition_counts(database: Database) -> None:
@@ -206,7 +210,7 @@ async def test_the_newest_word_on_each_partition_counts(database: Database) -> N
 
 
 async def test_opening_again_changes_nothing_and_indexes_are_there(mongo: str, database: Database) -> None:
-    await database.control.switch("customers_9")
+    await database.control.switch("customers_9", {})
     async with AsyncExitStack() as stack:
         service = database_of_store(database).removeprefix("guanxi_")
         again = await open_database(Settings(mongo_url=mongo), service, (VIEW_INDEX,), stack)

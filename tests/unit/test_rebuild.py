@@ -1,21 +1,17 @@
 """State made anew by other code: the numbering goes on, the difference is told once, and nothing half is ever switched in."""
 
-from collections.abc import AsyncIterator, Mapping
-
 import pytest
 
 from shared.clock import HOUR
-from shared.processing.control import Pause, Progress
 from shared.processing.document import Document
 from shared.processing.memory import MemoryScanner
 from shared.processing.memory_store import MemoryStore
 from shared.processing.ports import FatalError
-from shared.processing.rebuild import Rebuild
-from shared.processing.records import TopicPartition
 from shared.processing.replay import Replay
 from shared.processing.verify import fingerprint
 from tests.support.example_domains import FIRST, Counts, activated
 from tests.support.happenings import START, activation, customer, happened, purchase, tick
+from tests.support.rebuilding import LiveWorld, MemoryControl, rebuild_of
 from tests.support.small_world import SmallWorld
 
 ALICE, BOB = customer(1), customer(2)
@@ -29,53 +25,10 @@ class Mended(Counts):
         self._window *= 2
 
 
-class MemoryControl:
-    def __init__(self) -> None:
-        self.collection = "customers"
-
-    async def pause(self) -> Pause:
-        return Pause(0, self.collection)
-
-    async def ask_pause(self, until: int) -> None:
-        """Nobody is at work."""
-
-    async def switch(self, collection: str) -> None:
-        self.collection = collection
-
-    async def report(self, progress: list[Progress]) -> None:
-        """Nobody is at work."""
-
-    async def progress(self) -> list[Progress]:
-        return []
-
-
 async def rebuilt(world: SmallWorld, domain: Counts) -> MemoryControl:
-    """The world's store is the fresh one afterwards, if it was switched in."""
-
-    async def stops(number: int) -> Mapping[str, int]:
-        offsets = world.log.group("guanxi.segmentation").offsets
-        return {topic: offsets[TopicPartition(topic, number)].offset for topic in world.inputs}
-
-    async def live(number: int) -> AsyncIterator[Document]:
-        for document in world.documents().values():
-            if document.partition == number:
-                yield document
-
-    fresh, control = MemoryStore(), MemoryControl()
-    rebuild = Rebuild(
-        domain,
-        MemoryScanner(world.log),
-        world.inputs,
-        world.partitions,
-        stops,
-        live,
-        control,
-        fresh,
-        world.versions,
-        "customers_2",
-        lambda: world.clock,
-    )
-    await rebuild.run(lambda *_: None)
+    """Nobody is at work. The world's store is the fresh one afterwards, if it was switched in."""
+    control, fresh = MemoryControl(lambda: world.clock), MemoryStore()
+    await rebuild_of(world, domain, LiveWorld(world), control, fresh).run(lambda *_: None)
     world.store, world.domain = fresh, domain
     return control
 

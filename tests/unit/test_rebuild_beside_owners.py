@@ -1,0 +1,216 @@
+"""A rebuild while the service is at work: its owners hold still only for who moved, and whoever did not hold still goes back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from shared.clock import HOUR
+from shared.processing import rebuild as rebuilding
+from shared.processing.heartbeat import Heartbeat
+from shared.processing.memory_store import MemoryStore
+from shared.processing.ports import FatalError, TransientError
+from shared.processing.records import TopicPartition
+from shared.processing.worker import Worker
+from tests.support.example_domains import FIRST, Counts
+from tests.support.happenings import START, customer, purchase, tick
+from tests.support.rebuilding import LiveWorld, MemoryControl, rebuild_of
+from tests.support.small_world import METRICS, SmallWorld, settle
+
+PEOPLE = 25
+ALICE, BOB = customer(1), customer(2)
+
+
+class Mended(Counts):
+    """Other code for the same rules: its hours last twice as long."""
+
+    def __init__(self) -> None:
+        super().__init__(True, HOUR, FIRST)
+        self._window *= 2
+
+
+class Beside:
+    """A world whose one worker has a heartbeat, and a rebuild that asks both to move on whenever it looks at them."""
+
+    def __init__(self, world: SmallWorld, worker: Worker, code: Counts) -> None:
+        self.world = world
+        self.worker = worker
+        self.control = MemoryControl(lambda: world.clock)
+        self.fresh = MemoryStore()
+        self.live = LiveWorld(world, self.control)
+        self.control.meanwhile = self.turn
+        self._name = "worker"
+        self._heart = self._heartbeat()
+        self.rebuild = rebuild_of(world, code, self.live, self.control, self.fresh)
+
+    async def turn(self) -> None:
+        await self.worker.step()
+        await self._heart.beat()
+
+    async def run(self) -> None:
+        await self.rebuild.run(lambda *_: None)
+        await self.turn()
+        await settle(self.worker)
+
+    async def buys(self, who: str, name: str) -> None:
+        self.world.append(purchase(who, name, START + 9 * HOUR))
+        await settle(self.worker)
+
+    def replaced(self) -> None:
+        """Another process works there now."""
+        self._name = "another"
+        self._heart = self._heartbeat()
+
+    def numbers(self, who: str) -> list[int]:
+        """As a consumer sees them that has dropped what repeats what it knows."""
+        said = {int(event["sequence"]): event for event in self.world.said(who)}
+        assert all(event == said[int(event["sequence"])] for event in self.world.said(who)), "one meaning per number"
+        return sorted(said)
+
+    def _heartbeat(self) -> Heartbeat:
+        clock = self.control._clock
+        return Heartbeat(self.worker, self._name, self.control, _no_ends, self._switched, METRICS, clock)
+
+    def _switched(self, collection: str) -> None:
+        self.world.store.__dict__.update(self.fresh.__dict__)
+
+
+async def _no_ends(partitions: list[TopicPartition]) -> Mapping[TopicPartition, int]:
+    return {}
+
+
+@asynccontextmanager
+async def beside(code: Counts) -> AsyncIterator[Beside]:
+    world = SmallWorld(Counts(mended=True), partitions=1)
+    world.append(*(purchase(customer(number), f"e{number}", START) for number in range(PEOPLE)))
+    world.append(tick(0, START + 8 * HOUR))
+    worker = await world.worker()
+    await settle(worker)
+    made = Beside(world, worker, code)
+    await made.turn()
+    yield made
+    await world.retire(worker)
+
+
+async def test_the_owners_hold_still_only_for_who_moved_since_they_were_compared() -> None:
+    async with beside(Counts(mended=True)) as at:
+        at.live.meanwhile = lambda: at.buys(ALICE, "late")
+        before = at.world.said()
+        await at.run()
+        assert at.control.collection == "customers_2"
+        assert sum(at.live.compared_ahead) >= PEOPLE
+        assert sum(at.live.compared_still) <= 1
+        assert len(at.world.said()) == len(before) + 1, "her purchase, and nothing by the rebuild"
+        await at.buys(ALICE, "later")
+        assert at.numbers(ALICE) == [1, 2, 3, 4]
+        assert (await at.world.document(ALICE)).positions == {"customers:0": PEOPLE + 2}
+
+
+async def test_what_other_code_says_is_told_once_of_those_who_stood_still_and_of_those_who_moved() -> None:
+    async with beside(Mended()) as at:
+        at.live.meanwhile = lambda: at.buys(ALICE, "late")
+        await at.run()
+        assert sum(at.live.compared_still) <= 1
+        assert at.numbers(BOB) == [1, 2, 3]
+        assert at.world.said(BOB)[-1]["data"]["memberships"]["reason"] == "rebuild"
+        numbers = at.numbers(ALICE)
+        assert numbers == list(range(1, len(numbers) + 1))
+        told = [e["sequence"] for e in at.world.said(ALICE) if e["data"]["memberships"].get("reason") == "rebuild"]
+        assert len(set(told)) == 1
+
+
+async def test_where_nobody_works_nothing_is_compared_twice() -> None:
+    async with beside(Counts(mended=True)) as at:
+        at.control.meanwhile = None
+        at.control.said.clear()
+        await at.rebuild.run(lambda *_: None)
+        assert (at.live.compared_ahead, sum(at.live.compared_still)) == ([], PEOPLE)
+
+
+async def test_an_owner_that_went_on_goes_back_to_where_the_new_documents_are() -> None:
+    """It did not hear of the pause: its process stood still meanwhile, say. What it did then must not be lost."""
+    async with beside(Counts(mended=True)) as at:
+        switch = at.control.switch
+
+        async def late(*arguments: object) -> None:
+            at.worker.paused = False
+            await at.buys(BOB, "unheard")
+            await switch(*arguments)
+
+        at.control.switch = late
+        await at.run()
+        await settle(at.worker)
+        assert at.numbers(BOB) == [1, 2, 3]
+        document = await at.world.document(BOB)
+        assert (document.sequence, document.positions) == (3, {"customers:0": PEOPLE + 1})
+        await at.buys(BOB, "then")
+        assert at.numbers(BOB) == [1, 2, 3, 4]
+
+
+async def test_where_the_owner_has_changed_everybody_is_compared_again_and_half_a_batch_is_refused() -> None:
+    """The one before has written what it did not live to commit."""
+    async with beside(Counts(mended=True)) as at:
+
+        async def dies() -> None:
+            document = await at.world.document(BOB)
+            assert await at.world.store.save([document.replaced(rev=document.rev + 1, positions={"customers:0": 99})])
+            at.replaced()
+
+        at.live.meanwhile = dies
+        with pytest.raises(FatalError, match="left in the middle"):
+            await at.run()
+        assert at.control.collection == "customers"
+        assert not at.control.holds, "and the others go on at once"
+
+
+async def test_a_worker_that_moves_before_the_switch_is_noticed() -> None:
+    async with beside(Counts(mended=True)) as at:
+        asked = at.rebuild._settle_rest
+
+        async def lapses() -> None:
+            await asked()
+            at.control.until = 0
+
+        at.rebuild._settle_rest = lapses
+        with pytest.raises(FatalError, match="went on"):
+            await at.run()
+        assert at.control.collection == "customers"
+
+
+async def test_a_pause_is_renewed_also_after_the_store_did_not_answer_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuilding, "PAUSE_LASTS", 60)
+    async with beside(Counts(mended=True)) as at:
+        asked: list[int] = []
+
+        async def ask(until: int) -> None:
+            asked.append(until)
+            if len(asked) == 2:
+                raise TransientError("asking for a pause")
+
+        async def slowly() -> None:
+            await asyncio.sleep(0.1)
+
+        at.control.ask_pause = ask
+        at.rebuild._settle_rest = slowly
+        at.control.meanwhile = None
+        at.control.said.clear()
+        await at.rebuild.run(lambda *_: None)
+        assert len(asked) >= 4
+
+
+async def test_a_worker_is_not_still_before_its_last_batch_is_committed() -> None:
+    async with beside(Counts(mended=True)) as at:
+        commit, failing = at.worker._ports.reader.commit, True
+
+        async def sometimes(positions: object) -> bool:
+            return False if failing else await commit(positions)
+
+        at.worker._ports.reader.commit = sometimes
+        await at.buys(BOB, "uncommitted")
+        at.worker.paused = True
+        await at.worker.step()
+        assert not at.worker.still
+        failing = False
+        await at.worker.step()
+        assert at.worker.still
