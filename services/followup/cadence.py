@@ -9,12 +9,17 @@ from shared.clock import DAY, Instant
 
 def reconcile(turn: Turn) -> None:
     """Cancels what has lost its reason, then makes or moves the regular contacts so that they fit the facts."""
+    withdraw(turn)
+    for name, playbook in turn.rules.starting_with("segment"):
+        _keep(turn, name, playbook)
+
+
+def withdraw(turn: Turn) -> None:
+    """What must not be is cancelled, whoever tells of it and however late."""
     for task in list(turn.open):
         playbook = turn.rules.playbooks.get(task.playbook)
         if reason := turn.blocked(task.channel, bool(playbook and playbook.profiling)):
             turn.close(task, "cancelled", reason)
-    for name, playbook in turn.rules.starting_with("segment"):
-        _keep(turn, name, playbook)
 
 
 def _keep(turn: Turn, name: str, playbook: Playbook) -> None:
@@ -36,7 +41,7 @@ def _keep(turn: Turn, name: str, playbook: Playbook) -> None:
 
 
 def _refit(turn: Turn, task: Task, basis: Instant, days: int) -> None:
-    """Only where the reckoning changed: a date that staff chose stands until the next contact."""
+    """Only where the reckoning changed: a date that staff chose stands until the next contact or another frequency."""
     if (task.basis, task.every_days) != (basis, days):
         why: Reason = "segment_changed" if task.basis == basis else "contacted"
         turn.move(task, basis + days * DAY, why, basis=basis, every_days=days)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.followup.cadence import reconcile
+from services.followup.cadence import reconcile, withdraw
 from services.followup.hearing import hear_facts, hear_staff, hear_starts
 from services.followup.rules import Rules
 from services.followup.state import Followups, Task, escalated
@@ -45,6 +45,8 @@ class FollowupDomain:
             hear_starts(turn, event)
             reconcile(turn)
             _fire(turn)
+        else:
+            withdraw(turn)
         return turn.decision()
 
     def on_time(self, state: Followups, at: Instant) -> Decision[Followups]:

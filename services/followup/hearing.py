@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from services.followup import actions
-from services.followup.turn import Turn
+from services.followup.turn import STANDS_IN, Turn
 from shared.clock import Instant, to_instant
 from shared.events import customers as c
 from shared.events.envelope import Data, Event
@@ -13,12 +13,12 @@ GRANTED = "granted"
 
 
 def hear_facts(turn: Turn, event: Event, live: bool) -> None:
-    """What is worth knowing, from history too. Only a live event hands open tasks over to a new owner."""
+    """What is worth knowing, from history too. Only a live event hands open tasks over to a new owner or other hours."""
     match event.data:
         case SegmentsChanged() as changed:
             _learn_segments(turn, changed)
         case c.CustomerRegistered() as registered:
-            turn.learn("timezone", registered.facets.timezone)
+            _settle_in(turn, registered.facets.timezone, live)
             turn.learn("denied", _denied(registered))
             _own(turn, registered.owner, live)
         case c.CustomerCorrected() as corrected:
@@ -26,8 +26,7 @@ def hear_facts(turn: Turn, event: Event, live: bool) -> None:
         case c.CustomerAssigned() as assigned:
             _own(turn, assigned.owner, live)
         case c.CustomerConsentChanged() as changed:
-            others = set(turn.know("denied")) - {changed.channel}
-            turn.learn("denied", tuple(sorted(others if changed.consent == GRANTED else others | {changed.channel})))
+            _consent(turn, changed.channel, changed.consent)
         case c.CustomerObjected() | c.CustomerObjectionWithdrawn() as said:
             turn.learn("objected", isinstance(said, c.CustomerObjected))
         case c.CustomerMerged() | c.CustomerSplit() as changed:
@@ -62,8 +61,9 @@ def _agree(turn: Turn, moment: datetime) -> None:
     instant = to_instant(moment)
     for name, playbook in turn.rules.starting_with("promise"):
         task = turn.task_of(name)
-        if actions.too_far(turn, instant):
-            turn.refuse(turn.task_id(name), "promise", None, "until_too_far")
+        reason = turn.blocked(playbook.channel, playbook.profiling)
+        if reason := reason or ("until_too_far" if actions.too_far(turn, instant) else None):
+            turn.refuse(turn.task_id(name), "promise", None, reason)
         elif task is not None and task.state == "scheduled":
             turn.move(task, instant, "promised_anew")
         else:
@@ -94,6 +94,14 @@ def _contacted(turn: Turn, instant: Instant) -> None:
     known = turn.know("last_contact_at")
     if known is None or instant > known:
         turn.learn("last_contact_at", instant)
+        _count_from_contact(turn, instant)
+
+
+def _count_from_contact(turn: Turn, contacted_at: Instant) -> None:
+    """What stood for a contact is over with a real one, unless it was missed or skipped only after that."""
+    ended = {task.playbook: task.closed_at for task in reversed(turn.before.closed) if task.closed_why in STANDS_IN}
+    counted = turn.know("counted_from")
+    turn.learn("counted_from", {name: at for name, at in counted.items() if (ended.get(name) or 0) > contacted_at})
 
 
 def _learn_segments(turn: Turn, changed: SegmentsChanged) -> None:
@@ -107,10 +115,29 @@ def _denied(registered: c.CustomerRegistered) -> tuple[str, ...]:
 
 def _correct(turn: Turn, corrected: c.CustomerCorrected, live: bool) -> None:
     changes = corrected.changes
+    for field, change in changes.items():
+        if field.startswith("consents."):
+            _consent(turn, field.removeprefix("consents."), change.to)
     if "timezone" in changes:
-        turn.learn("timezone", _text(changes["timezone"].to))
+        _settle_in(turn, _text(changes["timezone"].to), live)
     if "owner" in changes:
         _own(turn, _text(changes["owner"].to), live)
+
+
+def _consent(turn: Turn, channel: str, consent: object) -> None:
+    """None: nothing is said of the channel any more, as before anything was."""
+    others = set(turn.know("denied")) - {channel}
+    turn.learn("denied", tuple(sorted(others if consent in (GRANTED, None) else others | {channel})))
+
+
+def _settle_in(turn: Turn, zone: str | None, live: bool) -> None:
+    """What is promised is kept in the hours of the customer's new time zone."""
+    before = turn.know("timezone")
+    turn.learn("timezone", zone)
+    if live and zone != before:
+        for task in list(turn.open):
+            if task.state == "scheduled" or turn.opening(turn.at) != turn.at:
+                turn.move(task, task.due_at, "time_zone")
 
 
 def _text(value: object) -> str | None:

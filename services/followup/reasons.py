@@ -13,6 +13,7 @@ Reason = Literal[
     "promised_anew",
     "segment_ended",
     "segment_changed",
+    "time_zone",
     "consent_denied",
     "objected",
     "merged",

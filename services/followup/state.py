@@ -41,7 +41,7 @@ class Task(Model):
 
 class Followups(Model):
     """One customer's state. `counted_from`: per playbook, the instant that stands for a last contact where there is
-    none, or where a missed or skipped task came after it. `made`: tasks ever made, per playbook."""
+    none, or where a task was missed or skipped after it. `made`: tasks ever made, per playbook."""
 
     customer_id: str = ""
     timezone: str | None = None

@@ -27,6 +27,9 @@ from shared.processing.domain import Decision
 TASK_IDS = UUID("6f6c1d3e-52a4-5a51-9d0b-0a6b8f6f3c11")
 """Namespace of task ids; changing it would give the tasks of a rebuilt state other ids."""
 
+STANDS_IN: tuple[Reason, ...] = ("deadline_passed", "skipped")
+"""Ends of a regular contact after which its due date counts as if there had been a contact then."""
+
 _CLOSED: dict[TaskState, type[OfTask]] = {
     "completed": FollowupCompleted,
     "missed": FollowupMissed,
@@ -105,12 +108,12 @@ class Turn:
     def move(self, task: Task, due_at: Instant, why: Reason, **reckoned: int) -> None:
         """To another instant: it is scheduled again, and will be due then."""
         due_at = self.opening(due_at)
-        if task.due_at == due_at:  # only what is scheduled can be: what is due lies behind
-            self._put(task.model_copy(update=reckoned))
-            return
         playbook = self.rules.playbooks.get(task.playbook)
         # A playbook that is no longer in the file: the promise keeps the length that it had.
         deadline = self.deadline(playbook, due_at) if playbook else due_at + task.deadline_at - task.due_at
+        if (task.due_at, task.deadline_at) == (due_at, deadline):
+            self._put(task.model_copy(update=reckoned))
+            return
         change = {"state": "scheduled", "due_at": due_at, "deadline_at": deadline, **reckoned}
         self._tell(FollowupRescheduled, self._put(task.model_copy(update=change)), why)
 
@@ -129,7 +132,7 @@ class Turn:
         self._tell(_CLOSED[state], ended if state != "missed" else task, why)
         if state == "missed":
             self._tell(FollowupEscalated, ended, why)
-        if task.basis is not None and why in ("deadline_passed", "skipped"):
+        if task.basis is not None and why in STANDS_IN:
             self.learn("counted_from", {**self.know("counted_from"), task.playbook: task.due_at})
 
     def refuse(self, task_id: str, action: str, by: str | None, reason: Reason) -> None:

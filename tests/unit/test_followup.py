@@ -29,6 +29,10 @@ def act(task_id: str, action: str, until: int | None = None, to: str | None = No
     return c.TaskActedOn(customer_id=CUSTOMER, task_id=task_id, action=action, by="wang", until=when, to=to)
 
 
+def corrected(field: str, to: str | None) -> c.CustomerCorrected:
+    return c.CustomerCorrected(customer_id=CUSTOMER, changes={field: c.FieldChange(from_=None, to=to)}, by="desk")
+
+
 @pytest.fixture
 def story() -> Story:
     story = Story()
@@ -365,6 +369,33 @@ def test_a_skipped_one_too(story: Story) -> None:
     assert story.open("regular_contact").due_at == MONDAY + 14 * DAY
 
 
+@pytest.mark.parametrize(("contacted", "due"), [(7, 37), (1, 31)])
+def test_a_contact_after_a_skip_counts_as_any_other(story: Story, contacted: int, due: int) -> None:
+    story.send(MONDAY, contact())
+    story.send(MONDAY, frequency("medium"))
+    story.send(MONDAY + DAY, act(story.open("regular_contact").id, "skip"))
+    assert story.open("regular_contact").due_at == MONDAY + 60 * DAY
+    story.send(MONDAY + contacted * DAY + HOUR, contact())
+    assert story.open("regular_contact").due_at == MONDAY + due * DAY + HOUR
+
+
+def test_a_contact_before_a_skip_that_is_told_after_it_does_not_undo_the_skip(story: Story) -> None:
+    story.send(MONDAY, contact())
+    story.send(MONDAY, frequency("medium"))
+    story.send(MONDAY + 2 * DAY, act(story.open("regular_contact").id, "skip"))
+    story.send(MONDAY + 3 * DAY, call(), occurred=MONDAY + DAY)
+    assert story.open("regular_contact").due_at == MONDAY + 60 * DAY
+
+
+def test_whoever_buys_more_often_after_a_skip_is_contacted_weekly(story: Story) -> None:
+    story.send(MONDAY, contact())
+    story.send(MONDAY, frequency("low"))
+    story.send(MONDAY + DAY, act(story.open("regular_contact").id, "skip"))
+    story.send(MONDAY + 2 * DAY, contact())
+    story.send(MONDAY + 3 * DAY, frequency("high"))
+    assert story.open("regular_contact").due_at == MONDAY + 9 * DAY
+
+
 def test_whoever_comes_back_into_the_segment_without_any_contact_is_counted_anew(story: Story) -> None:
     story.send(MONDAY, frequency("high"))
     story.send(MONDAY + DAY, frequency("none"))
@@ -414,6 +445,51 @@ def test_denied_consent_cancels_what_uses_the_channel_and_granting_brings_the_re
     assert story.send(MONDAY + MINUTE, INQUIRY) == []
     granted = c.CustomerConsentChanged(customer_id=CUSTOMER, channel="phone", consent="granted")
     assert story.send(MONDAY + 2 * MINUTE, granted) == ["scheduled"]
+
+
+@pytest.mark.parametrize(("to", "due"), [("denied", False), ("withdrawn", False), ("granted", True), (None, True)])
+def test_a_correction_of_consent_is_heard_as_consent_is(story: Story, to: str | None, due: bool) -> None:
+    story.send(MONDAY, INQUIRY)
+    correction = corrected("consents.phone", to)
+    assert story.send(MONDAY + MINUTE, correction) == ([] if due else ["cancelled"])
+    assert story.send(MONDAY + HOUR // 2, c.VisitHeld(customer_id=CUSTOMER)) == (["cancelled"] if due else [])
+    assert story.send(MONDAY + HOUR, INQUIRY) == (["scheduled", "due"] if due else [])
+    assert story.send(MONDAY + 2 * HOUR, corrected("consents.phone", None)) == []
+    assert story.state.denied == ()
+
+
+def test_an_agreed_date_that_must_not_be_is_refused_with_its_reason(story: Story) -> None:
+    story.send(MONDAY, c.CustomerConsentChanged(customer_id=CUSTOMER, channel="phone", consent="denied"))
+    assert story.send(MONDAY, contact(next_contact_at=MONDAY + 2 * DAY)) == ["action_refused"]
+    assert story.heard("action_refused")[-1][2] == "consent_denied"
+
+
+def test_a_denial_that_an_import_of_history_brings_holds_for_what_is_promised(story: Story) -> None:
+    story.send(MONDAY, contact(next_contact_at=MONDAY + 2 * DAY))
+    denied = c.CustomerConsentChanged(customer_id=CUSTOMER, channel="phone", consent="denied")
+    assert story.send(MONDAY + HOUR, denied, history=True) == ["cancelled"]
+    assert story.until(MONDAY + 3 * DAY) == []
+
+
+def test_what_is_promised_moves_into_the_hours_of_a_corrected_time_zone(story: Story) -> None:
+    story.send(MONDAY, contact(next_contact_at=MONDAY + 2 * DAY))
+    story.send(MONDAY, frequency("high"))
+    story.send(MONDAY + HOUR, INQUIRY)
+    moved = story.send(MONDAY + HOUR + MINUTE, corrected("timezone", "America/New_York"))
+    assert moved == ["rescheduled"] * 3
+    assert {why for *_, why in story.heard("rescheduled")} == {"time_zone"}
+    assert {task.playbook: (task.state, local(task.due_at), local(task.deadline_at)) for task in story.state.open} == {
+        "first_contact": ("scheduled", "11-23 22:00", "11-23 23:00"),
+        "promised_contact": ("scheduled", "11-25 22:00", "11-26 22:00"),
+        "regular_contact": ("scheduled", "11-30 22:00", "12-03 22:00"),
+    }
+    assert story.send(MONDAY + 2 * HOUR, corrected("timezone", "America/New_York")) == []
+
+
+def test_what_is_due_stays_so_where_it_is_working_time_in_the_corrected_time_zone_too(story: Story) -> None:
+    story.send(MONDAY, INQUIRY)
+    assert story.send(MONDAY + MINUTE, corrected("timezone", "Asia/Tokyo")) == []
+    assert story.tasks == {"first_contact": "due"}
 
 
 def test_consent_denied_from_the_beginning() -> None:
