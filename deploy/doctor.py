@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 
 from deploy import kafka, store
-from deploy.cache import STORE_VERSION, Cache, MissingTool
+from deploy.cache import Cache, MissingTool
 from deploy.processes import port_taken
 from deploy.programs import PROGRAMS
 from deploy.servers import Docker, Servers
@@ -64,13 +64,21 @@ def _for_kafka(machine: Machine, *, needed: bool) -> list[Finding]:
 def _for_store(machine: Machine, *, needed: bool) -> list[Finding]:
     if mongod := shutil.which("mongod"):
         return [Finding("document store", True, needed, mongod)]
-    if Cache(machine, lambda _: None).has_store():
-        return [Finding("document store", True, needed, f"secantus-mdb {STORE_VERSION} in {machine.cache_dir}")]
+    cache = Cache(machine, lambda _: None)
+    if cache.has_store():
+        return [_store(cache, needed)]
     return [
         _tool("cargo", "curl https://sh.rustup.rs -sSf | sh", needed),
         _tool("cmake", "apt-get install cmake", needed),
         _tool("cc", "apt-get install gcc g++", needed),
     ]
+
+
+def _store(cache: Cache, needed: bool) -> Finding:
+    try:
+        return Finding("document store", True, needed, str(cache.store_binary()))
+    except MissingTool as error:
+        return Finding("document store", False, needed, str(error))
 
 
 def _java(cache: Cache, needed: bool) -> Finding:

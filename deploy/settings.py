@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from shared.settings import Settings, SettingsError, read_env_file
+from shared.settings import Settings, SettingsError, from_home, read_env_file
 
 LAYERS = ("docker", "local")
 
@@ -22,7 +22,7 @@ class Machine:
     store_port: int
     heap_mb: int
     layer: str | None
-    java: str | None
+    java: Path | None
     store_binary: Path | None
     environ: Mapping[str, str]
 
@@ -37,8 +37,8 @@ class Machine:
             store_port=_number(found, "GUANXI_STORE_PORT", 27017),
             heap_mb=_number(found, "GUANXI_KAFKA_HEAP_MB", 256),
             layer=_layer(found),
-            java=found.get("GUANXI_JAVA"),
-            store_binary=Path(found["GUANXI_STORE_BINARY"]) if "GUANXI_STORE_BINARY" in found else None,
+            java=_program(found, "GUANXI_JAVA"),
+            store_binary=_program(found, "GUANXI_STORE_BINARY"),
             environ=found,
         )
 
@@ -59,8 +59,13 @@ class Machine:
 def _cache_dir(found: Mapping[str, str]) -> Path:
     """Outside the clone, so that the next clone finds what this one built."""
     if given := found.get("GUANXI_CACHE_DIR"):
-        return Path(given)
+        return from_home(Path(given))
     return Path(found.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "guanxi"
+
+
+def _program(found: Mapping[str, str], name: str) -> Path | None:
+    given = found.get(name)
+    return from_home(Path(given)) if given else None
 
 
 def _number(found: Mapping[str, str], name: str, default: int) -> int:

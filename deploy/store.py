@@ -61,7 +61,7 @@ def answers(url: str) -> bool:
     try:
         with MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=1000, connectTimeoutMS=1000) as client:
             client.admin.command("ping")
-    except PyMongoError:
+    except (PyMongoError, ValueError):  # the driver's word for a port that is no number
         return False
     return True
 

@@ -1,11 +1,12 @@
 """Settings of every process, read once from the environment (and `.env`) under the prefix GUANXI_."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 PREFIX = "GUANXI_"
 FOR_COMMANDS = frozenset(
@@ -13,7 +14,25 @@ FOR_COMMANDS = frozenset(
 )
 """Names that only the command line and `make` read; the services let them pass, and TEST_ with anything after it."""
 
-Port = Annotated[int, Field(ge=0, le=65_535)]
+_LAST_PORT = 65_535
+
+
+def from_home(path: Path) -> Path:
+    """A leading ~ as a shell reads it, since a file of settings has none to do so; as it is where there is no such home."""
+    return Path(os.path.expanduser(path))
+
+
+def _addresses(given: str) -> str:
+    for one in given.split(","):
+        host, colon, port = one.strip().rpartition(":")
+        if colon and not (host and port.isdigit() and int(port) <= _LAST_PORT):
+            raise ValueError("HOST:PORT is meant, or several with commas between")
+    return given
+
+
+Port = Annotated[int, Field(ge=0, le=_LAST_PORT)]
+Place = Annotated[Path, AfterValidator(from_home)]
+Bootstrap = Annotated[str, AfterValidator(_addresses)]
 
 
 class SettingsError(Exception):
@@ -29,12 +48,12 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    kafka_bootstrap: str = "127.0.0.1:9092"
+    kafka_bootstrap: Bootstrap = "127.0.0.1:9092"
     mongo_url: str = Field(default="mongodb://127.0.0.1:27017", repr=False)
-    data_dir: Path = Path(".guanxi")
-    config_dir: Path = Path(__file__).parent.parent / "deploy" / "config"
-    secrets_file: Path = Path(".guanxi/secrets.json")
-    keys_file: Path = Path(".guanxi/keys.json")
+    data_dir: Place = Path(".guanxi")
+    config_dir: Place = Path(__file__).parent.parent / "deploy" / "config"
+    secrets_file: Place = Path(".guanxi/secrets.json")
+    keys_file: Place = Path(".guanxi/keys.json")
     clock: Literal["wall", "log"] = "wall"
     host: str = "127.0.0.1"
     intake_port: Port = 8001
@@ -85,12 +104,18 @@ def _under_data_dir(found: dict[str, str]) -> None:
 
 
 def read_env_file(env_file: Path) -> dict[str, str]:
-    """Names and values as written, quotes taken off; empty where there is no file."""
+    """Names and values without quotes and without comments behind them; empty where there is no file."""
     if not env_file.is_file():
         return {}
     lines = (line.strip() for line in env_file.read_text("utf-8").splitlines())
     pairs = (line.removeprefix("export ").partition("=") for line in lines if line and not line.startswith("#"))
-    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+    return {name.strip(): _value(written.strip()) for name, _, written in pairs}
+
+
+def _value(written: str) -> str:
+    """As `docker compose` reads the same file: a comment begins at a # after a blank, unless it stands in quotes."""
+    quoted = re.match(r"""(["'])(.*?)\1""", written)
+    return quoted[2] if quoted else re.split(r"(?:^|\s)#", written, maxsplit=1)[0].strip()
 
 
 def _explain(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ from deploy.doctor import examine
 from deploy.installation import Installation
 from deploy.servers import Addresses, Servers
 from deploy.settings import Machine
-from shared.settings import FOR_COMMANDS, Settings, SettingsError
+from shared.settings import FOR_COMMANDS, Settings, SettingsError, read_env_file
 from shared.web.keys import KeyRing
 
 NOTHING = Path("/nonexistent")
@@ -113,6 +113,20 @@ def test_the_doctor_names_everything_that_a_bare_machine_lacks(bare: Cache) -> N
     assert missing >= {"Java 17 or newer", "mvn", "cargo", "cmake", "cc"}
 
 
+@pytest.mark.parametrize(("name", "what"), [("JAVA", "Java 17 or newer"), ("STORE_BINARY", "document store")])
+def test_a_program_that_was_named_and_is_none_is_missing(bare: Cache, name: str, what: str) -> None:
+    named = Machine.from_environment({**bare.machine.environ, f"GUANXI_{name}": "/nowhere"}, NOTHING)
+    words = {finding.what: finding.words for finding in examine(named) if not finding.ok}
+    assert f"unset GUANXI_{name}" in words[what]
+    with pytest.raises(MissingTool, match=f"GUANXI_{name}"):
+        _ = Cache(named, print).java() if name == "JAVA" else Cache(named, print).store_binary()
+
+
+def test_the_doctor_reports_a_store_whose_address_is_none(bare: Cache) -> None:
+    named = Machine.from_environment({**bare.machine.environ, "GUANXI_MONGO_URL": "mongodb://localhost:abc"}, NOTHING)
+    assert "the store answers" in {finding.what for finding in examine(named) if not finding.ok}
+
+
 def test_the_doctor_wants_no_tools_where_servers_are_named(bare: Cache) -> None:
     named = {"GUANXI_KAFKA_BOOTSTRAP": "127.0.0.1:1", "GUANXI_MONGO_URL": "mongodb://127.0.0.1:1"}
     findings = examine(Machine.from_environment({**bare.machine.environ, **named}, NOTHING))
@@ -127,11 +141,33 @@ def test_two_copies_share_neither_data_nor_containers(tmp_path: Path) -> None:
     assert one.project != two.project
 
 
-def test_the_example_names_every_setting_with_its_default() -> None:
+def example_settings() -> list[str]:
+    """The lines of the example as they read once their # is taken away."""
     lines = (Path(__file__).parents[2] / ".env.example").read_text().splitlines()
-    shown = dict(
-        line.removeprefix("#").partition(" ")[0].split("=", 1) for line in lines if line.startswith("#GUANXI_")
-    )
+    return [line.removeprefix("#") for line in lines if line.startswith("#GUANXI_")]
+
+
+@pytest.mark.parametrize("line", example_settings(), ids=lambda line: line.partition("=")[0])
+def test_every_line_of_the_example_can_be_used(line: str, tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"{line}\n")
+    found = Machine.from_environment({}, env_file)
+    (value,) = read_env_file(env_file).values()
+    assert value == line.partition("=")[2].split(" ")[0]
+    places = (found.data_dir, found.cache_dir, found.store_binary, found.services.config_dir)
+    assert "~" not in "".join(map(str, places))
+
+
+@pytest.mark.parametrize("name", ["CACHE_DIR", "STORE_BINARY", "JAVA", "DATA_DIR", "CONFIG_DIR", "KEYS_FILE"])
+def test_a_place_may_begin_at_home(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/at-home")
+    found = Machine.from_environment({f"GUANXI_{name}": "~/it"}, NOTHING)
+    attribute = name.lower()
+    assert str(getattr(found.services, attribute, None) or getattr(found, attribute)) == "/at-home/it"
+
+
+def test_the_example_names_every_setting_with_its_default() -> None:
+    shown = dict(line.partition(" ")[0].split("=", 1) for line in example_settings())
     names = {name.removeprefix("GUANXI_") for name in shown}
     assert names == {name.upper() for name in Settings.model_fields} | FOR_COMMANDS
     plain = {

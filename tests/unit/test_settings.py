@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shared.settings import Settings, SettingsError
+from shared.settings import Settings, SettingsError, read_env_file
 
 NO_FILE = Path("/nonexistent/.env")
 
@@ -28,6 +28,34 @@ def test_the_environment_is_converted_and_wins_over_the_file(tmp_path: Path) -> 
     env.write_text("# ours\nexport GUANXI_CLOCK=log\nGUANXI_BATCH_SIZE='7'\nOTHER=1\n\n")
     settings = Settings.from_environment({"GUANXI_BATCH_SIZE": "9", "GUANXI_GROUP_COMMIT": "true"}, env)
     assert (settings.clock, settings.batch_size, settings.group_commit) == ("log", 9, True)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("log  # moves with the data", "log"),
+        ("'log # not'", "log # not"),
+        ('"log" # so', "log"),
+        ("mongodb://m/#1", "mongodb://m/#1"),
+        ("# nothing", ""),
+        ("", ""),
+    ],
+)
+def test_a_comment_behind_a_value_is_none_of_it(written: str, meant: str, tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    env.write_text(f"GUANXI_NAME={written}\n")
+    assert read_env_file(env) == {"GUANXI_NAME": meant}
+
+
+@pytest.mark.parametrize("wrong", ["localhost:abc", "localhost:", "a:1,b:99999", ":9092"])
+def test_what_cannot_be_kafkas_address_is_refused_before_anything_starts(wrong: str) -> None:
+    with pytest.raises(SettingsError, match="GUANXI_KAFKA_BOOTSTRAP"):
+        read(KAFKA_BOOTSTRAP=wrong)
+
+
+@pytest.mark.parametrize("right", ["kafka:19092", "a:1,b:2", "[::1]:9092", "kafka", ""])
+def test_kafkas_address_may_name_several_and_leave_the_port_out(right: str) -> None:
+    assert read(KAFKA_BOOTSTRAP=right).kafka_bootstrap == right
 
 
 def test_what_was_given_can_be_told_from_the_default() -> None:
