@@ -230,6 +230,7 @@ HOSTILE: dict[str, Callable[[str], Behaviour]] = {
     "500": lambda _home: answering(500),
     "429 + Retry-After": lambda _home: answering(429, "retry-after: 1"),
     "503 + Retry-After": lambda _home: answering(503, "retry-after: 1"),
+    "503 + absurd date": lambda _home: answering(503, "retry-after: Mon, 01 Jan 2024 00:00:00 +9999999999999"),
     "302 to loopback": lambda home: answering(302, f"location: {home}"),
     "hang": lambda _home: hanging,
     "huge answer": lambda _home: answering(500, body=b"x" * 5_000_000),

@@ -60,8 +60,25 @@ async def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert (await call(answering(429, "Retry-After: 7")))[0].retry_after == 7_000
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     assert 25_000 < ((await call(answering(503, f"retry-after: {soon}")))[0].retry_after or 0) <= 30_000
-    for nonsense in ("soon", "-3", "²", ""):
+    for nonsense in (
+        "soon",
+        "-3",
+        "²",
+        "",
+        "Mon, 01 Jan 2024 00:00:00 +9999999999999",
+        "Mon, 01 Jan 2024 00:00:00 +2400",
+    ):
         assert (await call(answering(429, f"retry-after: {nonsense}")))[0] == Answer(429)
+
+
+async def test_a_call_never_raises_not_even_what_nobody_foresaw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One receiver's answer must not end the calls of all the others."""
+
+    async def unforeseen(_response: httpcore.Response) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(sending, "_read_a_little", unforeseen)
+    assert (await call(answering(200)))[0] == Answer(None, "broken_off")
 
 
 async def test_a_redirection_is_not_followed() -> None:

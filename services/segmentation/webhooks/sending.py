@@ -1,6 +1,7 @@
 """Calling a receiver: one POST to an address that was looked at, no redirection followed, little of the answer read."""
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -27,6 +28,8 @@ AGENT = "Guanxi-Webhooks"
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 Headers = Sequence[tuple[str, str]]
+
+log = logging.getLogger(__name__)
 
 
 class AddressRefused(Exception):
@@ -134,7 +137,7 @@ class Caller:
         await self._pool.aclose()
 
     async def post(self, url: str, headers: Headers, body: bytes) -> Answer:
-        """Never raises: whatever happens is an answer or the reason why there is none."""
+        """Never raises: whatever happens is an answer or the reason why there is none. One receiver ends no other's calls."""
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._post(url, headers, body)
@@ -145,6 +148,9 @@ class Caller:
         except (httpcore.ConnectError, OSError):
             return Answer(None, "not_connected")
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol, ValueError):
+            return Answer(None, "broken_off")
+        except Exception:
+            log.exception("a call ended as nobody foresaw")
             return Answer(None, "broken_off")
 
     async def _post(self, url: str, headers: Headers, body: bytes) -> Answer:
@@ -172,6 +178,6 @@ def _retry_after(response: httpcore.Response, now: Instant) -> Instant | None:
         return int(text[:9]) * SECOND
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0, to_instant(moment) - now) if moment.tzinfo is not None else None
