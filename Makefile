@@ -41,8 +41,8 @@ up: $(READY) ## Kafka, the store and the four services, in the background
 down: $(READY) ## stops them; the data stays
 	@$(BIN)/guanxi down
 
-reset: down ## stops them and deletes the data
-	@rm -rf "$${GUANXI_DATA_DIR:-.guanxi}"
+reset: $(READY) ## stops them and deletes the data
+	@$(BIN)/guanxi down --delete
 
 lint: $(READY) ## style, types, import rules
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from deploy import kafka, store
-from deploy.cache import Cache, Say
+from deploy.cache import Cache, MissingTool, Say
 from deploy.kafka import LocalKafka
 from deploy.processes import StartError
 from deploy.settings import Machine
@@ -40,17 +40,25 @@ class Servers:
 
     def up(self) -> Addresses:
         """Returns when both answer. Raises StartError, MissingTool."""
+        self._check_named()
         self.machine.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         layer = self._layer()
+        addresses = self._addresses(layer)
         missing = [name for name, given in self._named().items() if given is None]
         if missing:
-            self.say(f"starting {' and '.join(missing)} ({'Docker' if layer == 'docker' else 'local processes'}) …")
-        bring = self._compose_up if layer == "docker" else self._local_up
-        bring(missing)
-        addresses = self._addresses(layer)
-        self._check_named(addresses)
+            self._bring(missing, addresses)
         self._remember(addresses)
         return addresses
+
+    def _bring(self, missing: list[str], addresses: Addresses) -> None:
+        """Remembered before it is done, so that `down` stops also what half a start left; what ran before, until it is."""
+        contained = addresses.layer == "docker"
+        if contained:
+            _docker()
+        self.say(f"starting {' and '.join(missing)} ({'Docker' if contained else 'local processes'}) …")
+        if self.known() is None:
+            self._remember(addresses)
+        (self._compose_up if contained else self._local_up)(missing)
 
     def down(self) -> None:
         """Only what `up` started here; data stays."""
@@ -61,8 +69,16 @@ class Servers:
         self.local_store.stop()
         self._record.unlink(missing_ok=True)
 
+    def delete(self) -> list[str]:
+        """What containers of this copy kept, named once it is gone; also after `down`. Raises StartError, MissingTool."""
+        if not self._volumes.exists():
+            return []
+        self._compose("down", "--volumes")
+        self._volumes.unlink()
+        return [f"the containers and volumes of {self.project}"]
+
     def known(self) -> Addresses | None:
-        """What the last `up` here brought; None after `down`."""
+        """What the last `up` here brought or began to bring; None after `down`."""
         try:
             return Addresses(**json.loads(self._record.read_text("utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
@@ -85,6 +101,11 @@ class Servers:
     def _record(self) -> Path:
         return self.machine.data_dir / "servers.json"
 
+    @property
+    def _volumes(self) -> Path:
+        """A mark that this copy keeps data in Docker's volumes."""
+        return self.machine.data_dir / "volumes"
+
     def _named(self) -> dict[str, str | None]:
         return {"kafka": self.machine.named_kafka, "mongo": self.machine.named_mongo}
 
@@ -106,27 +127,31 @@ class Servers:
                 started.result()
 
     def _compose_up(self, missing: list[str]) -> None:
-        if missing:
-            self._compose("up", "--detach", "--wait", *missing)
+        self._volumes.touch()
+        self._compose("up", "--detach", "--wait", *missing)
 
     def _compose(self, *arguments: str) -> None:
         ports = {"GUANXI_KAFKA_PORT": str(self.machine.kafka_port), "GUANXI_STORE_PORT": str(self.machine.store_port)}
-        argv = ["docker", "compose", "--file", str(COMPOSE), "--project-name", self.project, *arguments]
+        argv = [_docker(), "compose", "--file", str(COMPOSE), "--project-name", self.project, *arguments]
         done = subprocess.run(argv, env={**os.environ, **ports}, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
-            raise StartError("docker compose failed, see above; GUANXI_LAYER=local uses local processes instead")
+            raise StartError(
+                f"docker compose {arguments[0]} failed, see above: does `docker info` find an engine?"
+                " GUANXI_LAYER=local uses local processes instead"
+            )
 
     @property
     def project(self) -> str:
         """Two copies with data directories of their own have containers and volumes of their own."""
         return "guanxi-" + hashlib.sha256(str(self.machine.data_dir).encode()).hexdigest()[:8]
 
-    def _check_named(self, addresses: Addresses) -> None:
-        if self.machine.named_kafka and not kafka.answers(addresses.kafka):
+    def _check_named(self) -> None:
+        named = self._named()
+        if named["kafka"] and not kafka.answers(named["kafka"]):
             raise StartError(
-                f"no Kafka answers at GUANXI_KAFKA_BOOTSTRAP={addresses.kafka}; start it, or unset the name"
+                f"no Kafka answers at GUANXI_KAFKA_BOOTSTRAP={named['kafka']}; start it, or unset the name"
             )
-        if self.machine.named_mongo and not store.answers(addresses.mongo):
+        if named["mongo"] and not store.answers(named["mongo"]):
             raise StartError("no store answers at GUANXI_MONGO_URL; start it, or unset the name")
 
     def _remember(self, addresses: Addresses) -> None:
@@ -147,6 +172,15 @@ class Docker:
     @cached_property
     def compose(self) -> bool:
         return self.engine and _succeeds(["docker", "compose", "version"])
+
+
+def _docker() -> str:
+    found = shutil.which("docker")
+    if found is None:
+        raise MissingTool(
+            "docker is missing; GUANXI_LAYER=local uses local processes instead, or: curl -fsSL https://get.docker.com | sh"
+        )
+    return found
 
 
 def _succeeds(argv: list[str]) -> bool:

@@ -1,6 +1,7 @@
 """The whole system on this machine: servers, provisioning, services; up, scaled and down."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Collection, Mapping
@@ -13,7 +14,7 @@ from deploy.offsets import ProvisionError, Report
 from deploy.processes import Daemon, StartError, port_taken
 from deploy.programs import PROGRAMS
 from deploy.provision import provision
-from deploy.servers import Addresses, Servers
+from deploy.servers import COMPOSE, Addresses, Servers
 from deploy.settings import Machine
 from deploy.supervisor import Plan, WorkerState, stop_all
 from shared.events.catalog import PARTITIONS
@@ -49,6 +50,19 @@ class System:
         stop_all(self.plan.left_behind())
         self.plan.forget()
         self.servers.down()
+
+    def delete(self) -> list[str]:
+        """Stops everything, deletes what it kept here, and names that; servers that were named keep theirs.
+
+        Raises StartError, MissingTool: then secrets are still there, because volumes that stay need them.
+        """
+        self._check_deletable()
+        self.down()
+        gone = self.servers.delete()
+        if self.machine.data_dir.exists():
+            shutil.rmtree(self.machine.data_dir)
+            gone.append(str(self.machine.data_dir))
+        return gone
 
     def provision(self, addresses: Addresses, *, repair: bool = False) -> Report:
         report = provision(self.settings(addresses), repair=repair)
@@ -124,6 +138,13 @@ class System:
         ports = json.dumps({name: self.machine.services.port_of(name) for name in PROGRAMS})
         argv = [sys.executable, "-m", "deploy.supervisor", str(home), ports]
         return Daemon("supervisor", home, argv, lambda: True, stop_seconds=40)
+
+    def _check_deletable(self) -> None:
+        for kept in (Path.home(), Path.cwd(), COMPOSE.parent):
+            if kept.resolve().is_relative_to(self.machine.data_dir):
+                raise StartError(
+                    f"GUANXI_DATA_DIR={self.machine.data_dir} holds {kept} as well: delete its data by hand"
+                )
 
     def _check_ports(self) -> None:
         left = {identity.pid for identity in self.plan.left_behind()}

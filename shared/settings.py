@@ -19,7 +19,10 @@ _LAST_PORT = 65_535
 
 def from_home(path: Path) -> Path:
     """A leading ~ as a shell reads it, since a file of settings has none to do so; as it is where there is no such home."""
-    return Path(os.path.expanduser(path))
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def _addresses(given: str) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deploy.cache import MissingTool
 from deploy.console import Failure, Json, say, show, system, table, wrong_use
 from deploy.doctor import examine
 from deploy.processes import StartError
@@ -17,7 +18,7 @@ from deploy.watch import ServiceHealth, health_of_all
 def up() -> None:
     """Start Kafka, the store and the services in the background; returns when all are ready."""
     this = system()
-    ran_before = this.servers.known() is not None
+    ran_before = bool(this.states())
     try:
         addresses = this.up()
     except KeyboardInterrupt:
@@ -25,16 +26,24 @@ def up() -> None:
             say("interrupted: stopping what was started …")
             this.down()
         raise typer.Exit(1) from None
-    except StartError as error:
+    except (StartError, MissingTool) as error:
         raise Failure(f"{error}\n`guanxi down` stops what did start; `guanxi doctor` looks at this machine") from error
     say(f"ready. Kafka {addresses.kafka}; " + ", ".join(f"{name} {this.url(name)}" for name in PROGRAMS))
     say(f"the operator's key is in {this.installation.operator_file}; stop with `guanxi down`")
 
 
-def down() -> None:
+def down(
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Also delete the data, keys and secrets; nobody asks.")
+    ] = False,
+) -> None:
     """Stop what `up` started here, and only that; data stays."""
-    system().down()
-    say("stopped; the data is kept")
+    if not delete:
+        system().down()
+        say("stopped; the data is kept")
+        return
+    gone = system().delete()
+    say(f"stopped; deleted: {', '.join(gone) or 'nothing, there was no data'}")
 
 
 def status(as_json: Json = False) -> None:
