@@ -87,6 +87,7 @@ async def test_each_gets_what_it_wants_from_when_it_subscribed(
     await running.start(world)
     wanted = [world.change(ANA), world.change(BO, "lifecycle")]
     other = world.change(ANA, "region")
+    await eventually("the changes have come", lambda: len(receiver.calls) >= 5)
     gone = world.forget(BO)
     await eventually("all has come", lambda: len(receiver.calls) >= 7)
     by_path = {path: [call for call in receiver.calls if call.path.endswith(path)] for path in ("/all", "/value")}
@@ -349,6 +350,37 @@ async def test_of_an_erased_customer_nothing_old_is_told(world: World, receiver:
     await eventually("what may be told has come", lambda: len(receiver.calls) == 2)
     await eventually("nothing waits", lambda: nothing_waits(deliverer))
     assert set(ids(receiver.calls)) == {gone, kept}
+
+
+async def test_an_erased_customer_is_passed_over_also_where_a_subscription_only_catches_up(
+    world: World, receiver: Receiver, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver_feed, "HELD", 10)
+    monkeypatch.setattr(deliver_feed, "SLICE", 5)
+    name = world.subscribe(receiver.url)
+    world.restate(name, receiver.url, paused=True)
+    deliverer = await running.start(world)
+    for _ in range(30):
+        world.change(ANA)
+    await eventually("it is behind", lambda: any_cursor(deliverer))
+    gone = world.forget(ANA)
+    await eventually("what waited is withdrawn", lambda: deliverer.board.waiting() < 10)
+    world.restate(name, receiver.url)
+    await eventually("nothing waits", lambda: nothing_waits(deliverer) if receiver.calls else false())
+    assert ids(receiver.calls) == [gone]
+
+
+async def test_what_is_read_only_after_its_customer_was_erased_is_not_told(
+    world: World, receiver: Receiver, running: Running
+) -> None:
+    """As in one batch with the erasure, or again after a crash."""
+    world.subscribe(receiver.url)
+    for _ in range(3):
+        world.change(ANA)
+    kept, gone = world.change(BO), world.forget(ANA)
+    deliverer = await running.start(world)
+    await eventually("nothing waits", lambda: nothing_waits(deliverer) if len(receiver.calls) >= 2 else false())
+    assert sorted(ids(receiver.calls)) == sorted([kept, gone])
 
 
 async def test_what_waits_for_an_erased_customer_is_withdrawn(world: World, running: Running) -> None:

@@ -28,7 +28,7 @@ Read = tuple[Record, Event]
 
 
 class Feed:
-    """Implements Listener. `erased`: which of these customers were erased; nothing old is told of them again."""
+    """Implements Listener. `erased`: which of these customers were erased; nothing is told of them any more."""
 
     def __init__(
         self,
@@ -60,10 +60,10 @@ class Feed:
         await self._subscriptions.refresh()
         if not any(True for _ in self._board.subscriptions):
             return
-        for partition, mine in _by_partition(records).items():
+        for partition, mine in _by_partition(await self._lawful(self._read(_changes(records)))).items():
             outgoing = await self._opened(partition)
             async with _Doubt(outgoing):
-                await self._feed(outgoing, self._read(mine))
+                await self._feed(outgoing, mine)
         self._board.work.set()
 
     async def turn(self, seat: Seat) -> None:
@@ -114,7 +114,7 @@ class Feed:
 
     async def _forget(self, outgoing: Outgoing, read: list[Read]) -> None:
         """What was still to be told of an erased customer is not told any more; that it was forgotten is."""
-        gone = [event.data.customer_id for _, event in read if isinstance(event.data, CustomerForgotten)]
+        gone = [_customer(event) for _, event in read if _forgets(event)]
         for customer in gone:
             outgoing.forget(customer)
         if gone:
@@ -159,19 +159,18 @@ class Feed:
             seen += len(records)
             next_ = records[-1].offset + 1
             wanted += [one for one in self._read(records) if _is_due(subscription, cursor, one)]
-        await self._add(outgoing, subscription, await self._lawful(cursor, wanted))
+        await self._add(outgoing, subscription, await self._lawful(wanted))
         after = replace(cursor, next=next_)
         if next_ >= stop and await seat.rewind({place: stop}):
             after = Cursor(subscription.id, outgoing.partition, replayed=cursor.replayed, rev=cursor.rev)
         if after != cursor:
             await self._save(outgoing, after)
 
-    async def _lawful(self, cursor: Cursor, wanted: list[Read]) -> list[Read]:
-        customers = {_customer(event) for record, event in wanted if record.offset < cursor.until}
+    async def _lawful(self, read: list[Read]) -> list[Read]:
+        """Whatever is read is of the past: who is erased by now is only forgotten."""
+        customers = {_customer(event) for _, event in read if not _forgets(event)}
         erased = await self._erased(customers) if customers else set[str]()
-        return [
-            one for one in wanted if isinstance(one[1].data, CustomerForgotten) or _customer(one[1]) not in erased
-        ]  # fmt: skip
+        return [(record, event) for record, event in read if _forgets(event) or _customer(event) not in erased]
 
     async def _save(self, outgoing: Outgoing, cursor: Cursor) -> None:
         outgoing.cursors[cursor.subscription] = await self._store.save_cursor(cursor)
@@ -251,9 +250,16 @@ def _customer(event: Event) -> str:
     return event.subject or ""
 
 
-def _by_partition(records: Iterable[Record]) -> dict[int, list[Record]]:
-    found: dict[int, list[Record]] = {}
-    for record in records:
-        if record.topic == SEGMENTS.name and record.key is not None:
-            found.setdefault(record.partition, []).append(record)
+def _forgets(event: Event) -> bool:
+    return isinstance(event.data, CustomerForgotten)
+
+
+def _changes(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record.topic == SEGMENTS.name and record.key is not None]
+
+
+def _by_partition(read: Iterable[Read]) -> dict[int, list[Read]]:
+    found: dict[int, list[Read]] = {}
+    for one in read:
+        found.setdefault(one[0].partition, []).append(one)
     return found
