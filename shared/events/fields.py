@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from shared.clock import to_instant, to_rfc3339
 
@@ -12,7 +13,11 @@ T = TypeVar("T")
 
 
 def _as_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    """PydanticCustomError where UTC has no such date: an OverflowError would pass through the validation."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("date_range", "lies outside of the years 1 to 9999 in UTC") from None
 
 
 def _write_utc(moment: datetime) -> str:

@@ -97,6 +97,12 @@ def test_times_are_utc_inside_and_need_an_offset() -> None:
         decode(purchase(time="2026-03-02T09:15:30"))
 
 
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"])
+def test_a_time_that_no_utc_calendar_holds_is_undecodable(time: str) -> None:
+    with pytest.raises(UndecodableEvent, match="time: lies outside"):
+        decode(purchase(time=time))
+
+
 # Money
 
 

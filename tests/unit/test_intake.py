@@ -127,6 +127,12 @@ def test_what_is_not_as_it_must_be_is_refused_with_its_field(change: dict[str, A
     assert field in fields(refusal)
 
 
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"])
+def test_a_moment_that_no_utc_calendar_holds_is_refused_with_its_field(time: str) -> None:
+    order = {"order_id": "1", "state": "placed", "expected_at": time}
+    assert fields(refused({**PURCHASE, "type": "order.updated", "data": order})) == {"data.expected_at"}
+
+
 def test_time_may_run_ahead_by_five_minutes_and_no_more() -> None:
     assert offer({**PURCHASE, "time": "2026-11-23T20:05:00Z"}).time == NOW + 5 * MINUTE
 
