@@ -11,6 +11,7 @@ from services.segmentation.measures.metrics import ORDERING, Compare, Metric, Tu
 from services.segmentation.measures.money import number_of
 from services.segmentation.measures.recorder import composite_key, dimension_key
 from shared.clock import Instant
+from shared.events.segments import Membership
 
 COMPARISONS: dict[str, Compare] = {">=": ge, "<=": le, ">": gt, "<": lt, "=": eq}
 Holds = Callable[[Moment], bool]
@@ -154,34 +155,45 @@ class Explains(Protocol):
     def explain(self, to: Explanation, moment: Moment, /) -> None: ...
 
 
+class Decides(Explains, Protocol):
+    def explain_change(self, to: Explanation, moment: Moment, before: Membership, /) -> None: ...
+
+
 class OfDimension(_Standing):
     """The published value of a dimension, or what it is about to be published with in this evaluation."""
 
-    def __init__(self, text: str, dimension: Explains, compare: Compare, values: frozenset[str]) -> None:
+    def __init__(self, text: str, dimension: Decides, compare: Compare, values: frozenset[str]) -> None:
         self.text, self._dimension, self._shown = text, dimension, shown_values(values)
         self.reads = frozenset((dimension_key(dimension.name),))
         name = dimension.name
         self.holds: Holds = lambda moment: compare(moment.standing.value(name), values)
 
     def explain(self, to: Explanation, moment: Moment) -> None:
-        name = self._dimension.name
+        name, before = self._dimension.name, moment.standing.before
         to.value(name, moment.standing.value(name), self._shown)
-        self._dimension.explain(to, moment)
+        if name in before:
+            self._dimension.explain_change(to, moment, before[name])
+        else:
+            self._dimension.explain(to, moment)
 
 
 class Ever(_Standing):
     """Whether a dimension was ever published with one of these values; the present evaluation included."""
 
-    def __init__(self, text: str, dimension: str, values: frozenset[str]) -> None:
-        self.text, self._dimension, self._values = text, dimension, values
-        self.reads = frozenset((dimension_key(dimension),))
+    def __init__(self, text: str, dimension: Decides, values: frozenset[str]) -> None:
+        self.text, self._dimension, self._name, self._values = text, dimension, dimension.name, values
+        self.reads = frozenset((dimension_key(dimension.name),))
 
     def holds(self, moment: Moment) -> bool:
-        return among(moment.standing.ever.get(self._dimension, ()), self._values)
+        return among(moment.standing.ever.get(self._name, ()), self._values)
 
     def explain(self, to: Explanation, moment: Moment) -> None:
-        values = [v for v in moment.standing.ever.get(self._dimension, ()) if v in self._values]
-        to.value(f"ever {self._dimension}", ", ".join(values) or None, shown_values(self._values))
+        """What was remembered long ago has had its reasons then."""
+        name, before = self._name, moment.standing.before
+        values = [v for v in moment.standing.ever.get(name, ()) if v in self._values]
+        to.value(f"ever {name}", ", ".join(values) or None, shown_values(self._values))
+        if name in before and among(moment.standing.value(name), self._values):
+            self._dimension.explain_change(to, moment, before[name])
 
 
 class OfComposite(_Standing):

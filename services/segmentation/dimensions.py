@@ -35,6 +35,9 @@ class Dimension(Protocol):
     def explain(self, to: Explanation, moment: Moment, /) -> None:
         """Why its published value holds."""
 
+    def explain_change(self, to: Explanation, moment: Moment, before: Membership, /) -> None:
+        """Why it is no longer `before`, which it was up to this moment."""
+
     def decided(self, to: Explanation, moment: Moment, before: Membership, now: Membership, /) -> str:
         """Why it is no longer `before` but `now`: the rule; what was measured goes to the explanation."""
 
@@ -57,6 +60,17 @@ class Case:
         if self.enters(moment):
             return True
         return self.leave is not None and present == self.value and self.leave.holds(moment)
+
+    def way(self, moment: Moment) -> Condition:
+        """Which of the two decides that it holds."""
+        return self.enter if self.leave is None or self.enters(moment) else self.leave
+
+    def explain_loss(self, to: Explanation, moment: Moment) -> None:
+        """What of it holds no longer."""
+        for lost in (self.enter,) if self.leave is None else (self.leave, self.enter):
+            for condition in getattr(lost, "parts", (lost,)):
+                if condition is lost or not condition.holds(moment):
+                    condition.explain(to, moment)
 
     def closes(self, moment: Moment, present: Membership, before: Instant) -> Instant:
         """While it holds: no sooner than when it does no longer."""
@@ -147,25 +161,37 @@ class Cases:
                 return soonest
 
     def explain(self, to: Explanation, moment: Moment) -> None:
-        case = self.cases[self._places.get(moment.standing.value(self.name), -1)]
-        (case.leave or case.enter).explain(to, moment)
+        """While it is held for a while, none of its cases may hold."""
+        present = moment.standing.value(self.name)
+        index = self._index(moment, present)
+        if self._outcomes[index] != present:
+            index = self._places.get(present, len(self.cases))
+        self._way(index, moment).explain(to, moment)
+
+    def explain_change(self, to: Explanation, moment: Moment, before: Membership) -> None:
+        """What decided are the conditions of the new case (the last one's where none holds), and of the old one those that
+        hold no longer. Which it was is not known where several have its value: then all of them that may have been."""
+        index = self._index(moment, before)
+        for case in self.cases[:index]:
+            if case.value == before:
+                case.explain_loss(to, moment)
+        self._way(index, moment).explain(to, moment)
 
     def decided(self, to: Explanation, moment: Moment, before: Membership, now: Membership) -> str:
-        """What decided are the conditions of the new case where it comes before the old one, else also those of the old
-        one that hold no longer. The new case's own (the last one's where none holds) are there in any event."""
         index = self._index(moment, before)
-        old = index if now == before else self._places.get(before, index)
-        if old < index:
-            lost = self.cases[old].leave or self.cases[old].enter
-            for condition in getattr(lost, "parts", (lost,)):
-                if condition is lost or not condition.holds(moment):
-                    condition.explain(to, moment)
-        case = self.cases[min(index, len(self.cases) - 1)]
-        entered = index == len(self.cases) or case.leave is None or case.enters(moment)
-        (case.enter if entered or case.leave is None else case.leave).explain(to, moment)
+        way = self._way(index, moment)
+        if now == before:
+            way.explain(to, moment)
+        else:
+            self.explain_change(to, moment, before)
         if self._shown is not None:
             to.value("shown", self._shown.at(moment))
-        return self._rules[index] if entered else self._rule(index, entered)
+        stays = index < len(self.cases) and way is not self.cases[index].enter
+        return self._rule(index, entered=False) if stays else self._rules[index]
+
+    def _way(self, index: int, moment: Moment) -> Condition:
+        """The condition that decides for this outcome."""
+        return self.cases[index].way(moment) if index < len(self.cases) else self.cases[-1].enter
 
     def sentences(self) -> tuple[str, ...]:
         count = len(self.cases) + (self.otherwise is not None)
@@ -212,6 +238,9 @@ class Facet:
     def explain(self, to: Explanation, moment: Moment) -> None:
         to.facet(self._facet, moment)
 
+    def explain_change(self, to: Explanation, moment: Moment, _before: Membership) -> None:
+        self.explain(to, moment)
+
     def decided(self, to: Explanation, moment: Moment, _before: Membership, _now: Membership) -> str:
         self.explain(to, moment)
         return f"{self.name}: as stated"
@@ -248,6 +277,9 @@ class Listed:
 
     def explain(self, to: Explanation, moment: Moment) -> None:
         to.measure(self._metric, moment, self._threshold)
+
+    def explain_change(self, to: Explanation, moment: Moment, _before: Membership) -> None:
+        self.explain(to, moment)
 
     def decided(self, to: Explanation, moment: Moment, _before: Membership, _now: Membership) -> str:
         self.explain(to, moment)

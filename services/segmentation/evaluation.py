@@ -66,12 +66,13 @@ class Evaluation:
             if segment is None:  # in no value, which is to be looked ahead of like any other
                 self.standing.segments[name] = (None, self._at, None)
             return False
-        since = None if segment is None or present is None else segment[1]
+        since = None if segment is None else segment[1]
         self.standing.segments[name] = (value, self._at, None)
         if dimension.hold_for:
             self.held = {**self.held, name: self._at + dimension.hold_for}
         if name in self._program.latched:
             self._remember(name, value)
+        self.standing.before[name] = present
         because = reasons.because(self.moment, present, value, since)
         self.changes.append({"dimension": name, "from": present, "to": value, "because": because})
         return True
@@ -150,9 +151,11 @@ class Evaluation:
         return FOREVER if until is None else until
 
     def fields(self) -> dict[str, Any]:
-        """As `CustomerState` keeps them. Of a dimension that is in no value and stays so, nothing is kept."""
+        """As `CustomerState` keeps them. Of a dimension in no value something is kept only where time may bring one: since
+        when, so that the change can say what expired."""
+        timed = self._program.timed
         return {
-            "segments": {n: s for n, s in self.standing.segments.items() if s[0] is not None or s[2] is not None},
+            "segments": {n: s for n, s in self.standing.segments.items() if s[0] is not None or n in timed},
             "composites": self._composites,
             "held": self.held,
             "ever": self.standing.ever,

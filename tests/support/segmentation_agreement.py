@@ -119,10 +119,11 @@ def _measures_agree(meaning: Meaning, change: SegmentChange, truth: Change) -> N
     for name, measure in named.items():
         assert as_measured(measure, because.values[name].value) == measure.value, (name, change, measure)
     made_of = {i for measure in named.values() for i in measure.ids}
-    stated = {i for _, i in truth.known.stated.values()} if change.dimension == COMPOSITES else set()
-    assert made_of <= set(because.events) <= made_of | stated, (change, made_of)
+    facets = {name.removeprefix("facet.") for name in because.values}
+    stated = {event_id for facet, (_, event_id) in truth.known.stated.items() if facet in facets}
+    assert set(because.events) == made_of | stated, (change, made_of)
     assert len(set(because.events)) == len(because.events)
-    began = truth.began.get(change.dimension) if change.from_ is not None else None
+    began = truth.began.get(change.dimension)
     left = set() if began is None else {i for m in named.values() for i in m.left(began, truth.at)}
     assert set(because.expired) == left, (change, left)
     again = recomputed(meaning, because.events, truth)

@@ -52,6 +52,7 @@ def _measures(known: Known, at: int) -> dict[str, Measure]:
         "points_in_month": Measure(sum(touch.worth for touch in month), month, ((touches, MONTH),)),
         "touch_days": Measure(len({touch.at // DAY for touch in two_months}), two_months, ((touches, TWO_MONTHS),)),
         "since_touch": Measure(at - touches[-1].at if touches else None, last),
+        "touches_ever": Measure(len(touches), touches),
         "newest_stars": Measure(newest[0].worth if newest else None, newest, ((stars, SEASON),)),
     }
 
@@ -87,6 +88,13 @@ def _mood(look: Look) -> Value:
     return "silent" if silent else "fair"
 
 
+def _regular(look: Look) -> Value:
+    touches: Any = look["touches_ever"]
+    if touches >= 3 and look.stated("custom.tier") != "silver":
+        return "yes"
+    return "known" if look.after["warmth"] == "hot" else None
+
+
 def _eager(look: Look) -> bool:
     return look.after["warmth"] in ("hot", "warm") and ("spending", "high") in look.ever
 
@@ -100,6 +108,7 @@ DWELLING = Meaning(
         "pace": _pace,
         "mood": _mood,
         "tier": lambda look: look.stated("custom.tier"),
+        "regular": _regular,
     },
     facets={"tier": "custom.tier"},
     composites={
@@ -109,5 +118,5 @@ DWELLING = Meaning(
         ),
         "watched": lambda look: _eager(look) or look.after["mood"] != "fair",
     },
-    hold={"warmth": 40 * DAY, "pace": 5 * DAY},
+    hold={"warmth": 40 * DAY, "pace": 5 * DAY, "regular": 20 * DAY},
 )

@@ -54,7 +54,8 @@ class Meaning:
 class Change:
     """All that changed at one instant, and what was known and measured then. `cause`: None where only time had passed.
 
-    `began`: per dimension that had a value, since when. `measures` is None where profiling is objected to.
+    `began`: per dimension since when it was what it no longer is; empty at a first look. `measures` is None where profiling
+    is objected to.
     """
 
     at: int
@@ -81,7 +82,8 @@ def history(meaning: Meaning, facts: Sequence[Fact], end: int) -> list[Change]:
 
 
 class _Walk:
-    """`composites` is None before the first evaluation, and while profiling is objected to."""
+    """`composites` is None before the first evaluation, and while profiling is objected to. `since`: per dimension the last
+    published change; `began`: the last look at which it became what it is."""
 
     def __init__(self, meaning: Meaning) -> None:
         self.meaning = meaning
@@ -91,6 +93,7 @@ class _Walk:
         self.published: dict[str, Value] = {}
         self.composites: tuple[str, ...] | None = None
         self.since: dict[str, int] = {}
+        self.began: dict[str, int] = {}
         self.ever: set[tuple[str, Value]] = set()
         self.changes: list[Change] = []
 
@@ -124,6 +127,7 @@ class _Walk:
         if self.known.objects:
             self._conclude(at, {}, None, None, cause)
             self.since.clear()
+            self.began.clear()
             return
         look = Look(self.known, at, self.meaning.measures(self.known, at), dict(self.published), {}, self.ever)
         for name in self.meaning.dimensions:
@@ -155,9 +159,10 @@ class _Walk:
             moves[COMPOSITES] = (was, holding)
         if moves:
             assert self.known is not None
-            began = dict(self.since)
+            began = dict(self.began)
             self.changes.append(Change(at, moves, after, holding or (), self.known, measures, began, cause))
             self.since |= dict.fromkeys(moves, at)
-        if self.composites is None and holding is not None:
-            self.since[COMPOSITES] = at  # the first list begins, though an empty one is not told
+        # At a first look everything begins, though what is in no value, or in an empty list, is not told.
+        first = self.composites is None and holding is not None
+        self.began |= dict.fromkeys((*self.meaning.dimensions, COMPOSITES) if first else moves, at)
         self.published, self.composites = after, holding

@@ -32,10 +32,12 @@ class Program:
     mixed: Mapping[str, int]
     latched: Mapping[str, frozenset[str]]
     straight: tuple[tuple[int, Dimension], ...]
-    """With their places, those that time can change and whose next change is found at once."""
+    """With their places, those that time or the end of a dwell can change and whose next change is found at once."""
     searching: tuple[tuple[int, Dimension], ...]
     """Those whose next change is found step by step."""
     searching_names: frozenset[str]
+    timed: frozenset[str]
+    """Those that time can change, be it by the end of a dwell or through others that they rest on."""
     places: Mapping[str, int]
     resting: Mapping[str, frozenset[int]]
     """By key of what is read (stream, facet, dimension), the places of what rests on it; the composites' is the last."""
@@ -65,12 +67,21 @@ def _compiled(rules: Rules, rates: Rates) -> Program:
         _recorder(rules, rates, measures, scope),
         measures.mixed,
         {name: frozenset(values) for name, values in scope.latched.items()},
-        tuple((i, d) for i, d in enumerate(scope.dimensions.values()) if d.moves and not d.searches),
+        tuple((i, d) for i, d in enumerate(scope.dimensions.values()) if (d.moves or d.hold_for) and not d.searches),
         tuple((i, d) for i, d in enumerate(scope.dimensions.values()) if d.searches),
         frozenset(d.name for d in scope.dimensions.values() if d.searches),
+        _timed(scope.dimensions.values()),
         {name: index for index, name in enumerate(scope.dimensions)},
         _resting(scope),
     )
+
+
+def _timed(dimensions: Iterable[Dimension]) -> frozenset[str]:
+    found: dict[str, str] = {}
+    for dimension in dimensions:
+        if dimension.moves or dimension.hold_for or not dimension.reads.isdisjoint(found):
+            found[dimension.key] = dimension.name
+    return frozenset(found.values())
 
 
 def _resting(scope: Scope) -> dict[str, frozenset[int]]:

@@ -197,7 +197,7 @@ def _of_dimension(path: str, found: re.Match[str], scope: Scope) -> Condition:
     if compare is none_of:
         raise Misfit(path, f"{found[0]!r}: expected `ever {dimension.name} in …`; put `not` before it for the contrary")
     scope.latched.setdefault(dimension.name, set()).update(values)
-    return Ever(found[0], dimension.name, values)
+    return Ever(found[0], dimension, values)
 
 
 def step(path: str, text: str, of: Metric, points: int) -> tuple[Compare, Number, int]:

@@ -175,12 +175,16 @@ def ids_of(entries: Sequence[Any]) -> tuple[str, ...]:
 
 
 class Standing:
-    """What is published of a customer as one evaluation goes on: the ground for rules about dimensions and composites."""
+    """What is published of a customer as one evaluation goes on: the ground for rules about dimensions and composites.
 
-    __slots__ = ("composites", "ever", "segments")
+    `before`: what those dimensions were that this evaluation changed.
+    """
+
+    __slots__ = ("before", "composites", "ever", "segments")
 
     def __init__(self, segments: dict[str, Segment], composites: set[str], ever: Mapping[str, tuple[str, ...]]) -> None:
         self.segments, self.composites, self.ever = segments, composites, ever
+        self.before: dict[str, Any] = {}
 
     def value(self, dimension: str) -> Any:
         segment = self.segments.get(dimension)

@@ -65,12 +65,17 @@ class Metric(Protocol):
 
 
 def crossing_by_steps(metric: Metric, moment: Moment, compare: Compare, bound: Any, before: Instant) -> Instant:
-    now = compare(moment[metric], bound)
+    now = fulfils(moment[metric], compare, bound)
     while (step := metric.step(moment)) < before:
         moment = moment.later(step)
-        if compare(moment[metric], bound) != now:
+        if fulfils(moment[metric], compare, bound) != now:
             break
     return step
+
+
+def fulfils(value: Any, compare: Compare, bound: Any) -> bool:
+    """What is absent fulfils nothing, neither `=` nor `!=`."""
+    return value is not None and compare(value, bound)
 
 
 class Crossing:
