@@ -29,8 +29,8 @@ def build() -> typer.Typer:
         app.command()(command)
     app.command()(reading.tail)
     app.command()(repairing.erase)
-    for delegated in (repairing.rebuild, repairing.verify):
-        app.command(context_settings=delegating.PASS_ON)(delegated)
+    app.command()(repairing.rebuild)
+    app.command()(repairing.verify)
     whole = {**delegating.PASS_ON, "help_option_names": []}
     app.command("import", context_settings=whole)(delegating.import_)
     app.command("keys", context_settings=whole)(delegating.keys)

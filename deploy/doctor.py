@@ -4,14 +4,16 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deploy import kafka, store
 from deploy.cache import Cache, MissingTool
-from deploy.processes import port_taken
+from deploy.processes import Daemon, port_taken
 from deploy.programs import PROGRAMS
 from deploy.servers import Docker, Servers
 from deploy.settings import Machine
+from deploy.system import System
 
 _JAVA = 17
 
@@ -112,13 +114,28 @@ def _servers(machine: Machine) -> list[Finding]:
 
 
 def _ports(machine: Machine) -> list[Finding]:
-    """Only while nothing of ours runs: later they are taken by us."""
-    if Servers(machine, lambda _: None).known() is not None:
-        return []
-    wanted = {f"GUANXI_{name.upper()}_PORT": machine.services.port_of(name) for name in PROGRAMS}
+    """Those that something answers at, although what they are for does not run here."""
+    wanted = [*_of_services(machine), *_of_servers(machine)]
+    taken = [(name, port) for name, port, daemon in wanted if daemon.identity is None and port_taken(port)]
+    return [
+        Finding(f"port {port}", False, True, f"taken: set GUANXI_{name.upper()}_PORT to a free one")
+        for name, port in taken
+    ]
+
+
+def _of_services(machine: Machine) -> Iterator[tuple[str, int, Daemon]]:
+    plan = System(machine, lambda _: None).plan
+    for name in PROGRAMS:
+        yield name, machine.services.port_of(name), plan.daemon(name, 1)
+
+
+def _of_servers(machine: Machine) -> Iterator[tuple[str, int, Daemon]]:
+    """Containers have no process of ours: what they publish is not asked after."""
+    servers = Servers(machine, lambda _: None)
+    known = servers.known()
+    if known is not None and known.layer == "docker":
+        return
     if not machine.named_kafka:
-        wanted["GUANXI_KAFKA_PORT"] = machine.kafka_port
+        yield "kafka", machine.kafka_port, servers.local_kafka.daemon
     if not machine.named_mongo:
-        wanted["GUANXI_STORE_PORT"] = machine.store_port
-    taken = {name: port for name, port in wanted.items() if port_taken(port)}
-    return [Finding(f"port {port}", False, True, f"taken: set {name} to a free one") for name, port in taken.items()]
+        yield "store", machine.store_port, servers.local_store.daemon

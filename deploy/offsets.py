@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownMemberIdError
 from aiokafka.structs import OffsetAndMetadata
 
+from deploy.programs import reader
 from shared.events.catalog import Topic
 from shared.processing.kafka import KafkaConnection, group_positions, start_or_stop, stop_quietly
 from shared.processing.ports import TransientError
@@ -94,8 +95,8 @@ class GroupOffsets:
             offsets = {place: OffsetAndMetadata(offset, "") for place, offset in wanted.items()}
             await asyncio.wait_for(consumer.commit(offsets), _SECONDS)
         except UnknownMemberIdError as error:
-            service = group.split(".")[1]
-            raise ProvisionError(f"{group} is at work: stop it first (guanxi scale {service} 0)") from error
+            program = reader(group)
+            raise ProvisionError(f"{group} is at work: stop it first (guanxi scale {program} 0)") from error
         except KafkaError as error:
             raise ProvisionError(f"the offsets of {group} cannot be set: {error!r}") from error
         finally:

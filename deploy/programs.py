@@ -14,3 +14,8 @@ def arguments(program: str) -> tuple[str, ...]:
 def reads(program: str) -> tuple[str, tuple[Topic, ...]]:
     """Its consumer group, and of which topics."""
     return (DELIVER.group, DELIVER.topics) if program == WEBHOOKS else (group_of(program), inputs_of(program))
+
+
+def reader(group: str) -> str:
+    """The program whose processes read as this consumer group; a follower is a part of its service's."""
+    return WEBHOOKS if group == DELIVER.group else group.split(".")[1]

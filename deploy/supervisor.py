@@ -72,6 +72,9 @@ class Plan:
         for name in ("workers.json", "wanted.json"):
             (self.home / name).unlink(missing_ok=True)
 
+    def daemon(self, service: str, number: int) -> Daemon:
+        return Daemon(f"{service}-{number}", self.home, (), lambda: True)
+
     def left_behind(self) -> list[Identity]:
         """Services that outlived a killed supervisor."""
         found = [read_pid(path) for path in self.home.glob("*-*.pid")]
@@ -148,9 +151,9 @@ class Supervisor:
 
     def _worker(self, service: str, number: int) -> Worker:
         port = self._ports[service] if number == 1 else free_port()
-        argv = [sys.executable, "-m", *arguments(service)]
-        environ = {f"GUANXI_{service.upper()}_PORT": str(port)}
-        daemon = Daemon(f"{service}-{number}", self._plan.home, argv, lambda: True, environ)
+        daemon = self._plan.daemon(service, number)
+        daemon.argv = [sys.executable, "-m", *arguments(service)]
+        daemon.environ = {f"GUANXI_{service.upper()}_PORT": str(port)}
         return Worker(service, number, port, daemon)
 
 

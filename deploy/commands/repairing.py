@@ -18,6 +18,7 @@ dead = typer.Typer(help="Records that a service could not read, kept untouched."
 parked = typer.Typer(help="Customers whose events wait because one of them failed.", no_args_is_help=True)
 
 ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES))]
+ProcessingName = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(OUTPUT))]
 Place = Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="As `list` shows it.")]
 
 _CLOUDEVENT = "application/cloudevents+json"
@@ -71,7 +72,7 @@ def list_parked(
 
 
 @parked.command("resume")
-def resume(service: Annotated[str, typer.Argument(help=", ".join(OUTPUT))], customer: str) -> None:
+def resume(service: ProcessingName, customer: str) -> None:
     """Apply the waiting records as if nothing had been; first repair what made them fail."""
     answer = Client(system()).post("intake", f"/v1/customers/{customer}/resume", {"service": _processing(service)})
     say(f"asked for at {answer.get('position')}; `guanxi parked list {service}` shows whether it went through")
@@ -95,14 +96,14 @@ def erase(
         say(f"erased; receipt {receipt_id}")
 
 
-def rebuild(context: typer.Context, service: ServiceName) -> None:
+def rebuild(service: ProcessingName, as_json: Json = False) -> None:
     """Make a service's state anew from the log and switch to it; reads go on meanwhile."""
-    delegate(_processing(service), ["rebuild", *context.args])
+    delegate(_processing(service), ["rebuild", *(["--json"] if as_json else [])])
 
 
-def verify(context: typer.Context, service: ServiceName) -> None:
+def verify(service: ProcessingName, as_json: Json = False) -> None:
     """Compare a service's live state with a rebuild; names the customers that differ."""
-    delegate(_processing(service), ["verify", *context.args])
+    delegate(_processing(service), ["verify", *(["--json"] if as_json else [])])
 
 
 def _receipt(client: Client, receipt_id: str) -> dict[str, Any]:

@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 import yaml
+from aiokafka import TopicPartition
+from aiokafka.errors import UnknownMemberIdError
 
+from deploy import offsets
 from deploy.commands.reading import readable
+from deploy.offsets import GroupOffsets, ProvisionError, Report
 from deploy.processes import Daemon
-from deploy.programs import PROGRAMS
+from deploy.programs import PROGRAMS, reads
 from deploy.supervisor import Plan, Worker
 from deploy.topics import Stored
+from shared.events.catalog import CHRONICLE, OUTPUT
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "contract" / "golden"
@@ -53,6 +58,40 @@ def test_where_nothing_runs_the_way_to_start_it_is_said(tmp_path: Path, argument
 )
 def test_wrong_use_ends_with_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert guanxi(tmp_path, *arguments).returncode == 2
+
+
+@pytest.mark.parametrize("command", ["verify", "rebuild"])
+def test_help_lists_what_may_be_said_and_only_that(tmp_path: Path, command: str) -> None:
+    shown = guanxi(tmp_path, command, "--help").stdout
+    assert [word for word in ("--json", *OUTPUT) if word not in shown] == []
+    assert "intake" not in shown
+
+
+class AtWork:
+    """A consumer whose group has members, so that nobody may set its offsets from outside."""
+
+    def __init__(self, **_settings: object) -> None: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def assign(self, places: object) -> None: ...
+
+    async def commit(self, offsets: object) -> None:
+        raise UnknownMemberIdError
+
+
+@pytest.mark.parametrize(
+    ("group", "program"),
+    [(CHRONICLE.group, CHRONICLE.service), *((reads(program)[0], program) for program in PROGRAMS)],
+)
+async def test_a_group_at_work_is_told_with_the_program_to_stop(
+    group: str, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offsets, "AIOKafkaConsumer", AtWork)
+    with pytest.raises(ProvisionError, match=rf"\(guanxi scale {program} 0\)"):
+        await GroupOffsets("nowhere:1", Report(), repair=True)._commit(group, {TopicPartition("t", 0): 0})
 
 
 def test_the_doctor_prints_data(tmp_path: Path) -> None:

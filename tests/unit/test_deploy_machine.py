@@ -2,15 +2,25 @@
 
 import json
 import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from deploy.cache import Cache, MissingTool
+from deploy.commands import running
+from deploy.console import Failure
 from deploy.doctor import examine
 from deploy.installation import Installation
+from deploy.kafka import LocalKafka
+from deploy.processes import Daemon, free_port, port_taken
+from deploy.programs import PROGRAMS
 from deploy.servers import Addresses, Servers
 from deploy.settings import Machine
+from deploy.store import LocalStore
+from deploy.system import System
 from shared.settings import FOR_COMMANDS, Settings, SettingsError, read_env_file
 from shared.web.keys import KeyRing
 
@@ -120,6 +130,73 @@ def test_a_program_that_was_named_and_is_none_is_missing(bare: Cache, name: str,
     assert f"unset GUANXI_{name}" in words[what]
     with pytest.raises(MissingTool, match=f"GUANXI_{name}"):
         _ = Cache(named, print).java() if name == "JAVA" else Cache(named, print).store_binary()
+
+
+@pytest.fixture
+def free(tmp_path: Path) -> Machine:
+    """Of whose ports nobody has any."""
+    names = ("KAFKA", "STORE", *map(str.upper, PROGRAMS))
+    return machine(tmp_path, **{f"GUANXI_{name}_PORT": str(free_port()) for name in names})
+
+
+@contextmanager
+def answering(home: Path, name: str, port: int) -> Iterator[Daemon]:
+    argv = (sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1")
+    daemon = Daemon(name, home, argv, lambda: port_taken(port))
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+def taken(of: Machine) -> list[str]:
+    return [finding.words for finding in examine(of) if finding.what.startswith("port ")]
+
+
+def test_a_port_that_another_program_has_is_named(free: Machine, tmp_path: Path) -> None:
+    with answering(tmp_path, "stranger", free.kafka_port), answering(tmp_path, "other", free.services.intake_port):
+        assert [name for name in ("KAFKA", "INTAKE") if f"GUANXI_{name}_PORT" in " ".join(taken(free))] == [
+            "KAFKA",
+            "INTAKE",
+        ]
+
+
+def test_our_own_processes_are_no_strangers_to_the_doctor(free: Machine) -> None:
+    """Also where the rest of the system never came up."""
+    home = free.data_dir / "run"
+    kafka = answering(free.data_dir / "kafka", "kafka", free.kafka_port)
+    with kafka, answering(home, "intake-1", free.services.intake_port):
+        assert taken(free) == []
+
+
+def test_a_stranger_is_named_also_while_the_rest_of_ours_runs(free: Machine, tmp_path: Path) -> None:
+    free.data_dir.mkdir()
+    Servers(free, print)._remember(Addresses("127.0.0.1:1", "mongodb://127.0.0.1:1", "local"))
+    with answering(tmp_path, "stranger", free.services.intake_port):
+        assert ["GUANXI_INTAKE_PORT" in words for words in taken(free)] == [True]
+
+
+def test_a_first_start_that_lacks_a_tool_says_how_to_stop_the_rest(
+    free: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def starts(server: LocalKafka, seconds: float = 90) -> None:
+        server.daemon.argv = (sys.executable, "-m", "http.server", str(server.port), "--bind", "127.0.0.1")
+        server.daemon.ready = lambda: port_taken(server.port)
+        server.daemon.start()
+
+    def lacks(_store: LocalStore, seconds: float = 90) -> None:
+        raise MissingTool("cargo is missing: curl https://sh.rustup.rs -sSf | sh")
+
+    monkeypatch.setattr(LocalKafka, "start", starts)
+    monkeypatch.setattr(LocalStore, "start", lacks)
+    monkeypatch.setattr(running, "system", lambda: System(free, print))
+    with pytest.raises(Failure, match=r"(?s)cargo is missing.*guanxi down"):
+        running.up()
+    kafka = Servers(free, print).local_kafka.daemon
+    assert (kafka.identity is not None, taken(free)) == (True, [])
+    running.down()
+    assert kafka.identity is None
 
 
 def test_the_doctor_reports_a_store_whose_address_is_none(bare: Cache) -> None:
