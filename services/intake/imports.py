@@ -23,11 +23,12 @@ instants all the same, in the order in which they are due."""
 
 @dataclass(slots=True)
 class Rows:
-    """What became of one chunk. `refused`: index within the chunk and why."""
+    """What became of one chunk. `refused`: index within the chunk and why; `last_at`: how far it brought the import."""
 
     accepted: int = 0
     repeated: int = 0
     refused: list[tuple[int, Refusal]] = field(default_factory=list)
+    last_at: Instant | None = None
 
 
 class Imports:
@@ -72,13 +73,13 @@ class Imports:
             found = await self.get(import_id)
             if found.status != "running":
                 raise Refusal(409, "Not running", f"This import is {found.status}; begin one under another id.")
-            rows = Rows()
+            rows = Rows(last_at=found.last_at)
             new = await self._new(found, documents, sender, size, rows)
             if new and found.mode != "live" and found.bracket is None:
                 found = await self._open(found, new[0][1].time)
             if new:
                 await self._send(found, new, rows)
-            await self._note(found, new, rows)
+            await self._note(found, rows)
             return rows
 
     async def end(self, import_id: str, *, hold: bool) -> Import:
@@ -120,18 +121,18 @@ class Imports:
         offers = list(self._offers(found, documents, sender, size, rows))
         claims = await self._store.claims([offer.claim for _, offer in offers if offer.claim is not None])
         new: list[tuple[int, Offer]] = []
-        last = found.last_at
         for index, offer in offers:
             claim = claims.get(offer.claim or "")
             if claim is not None and claim.fingerprint == offer.fingerprint:
                 rows.repeated += 1
+                rows.last_at = _later(rows.last_at, offer.time)
             elif claim is not None:
                 rows.refused.append((index, Refusal.of_field("id", "was already used for other content")))
-            elif found.mode != "live" and last is not None and offer.time < last:
+            elif found.mode != "live" and offer.time < (rows.last_at or 0):
                 rows.refused.append((index, Refusal.of_field("time", "is earlier than that of a row before it")))
             else:
                 new.append((index, offer))
-                last = offer.time
+                rows.last_at = _later(rows.last_at, offer.time)
         return new
 
     def _offers(
@@ -155,7 +156,7 @@ class Imports:
         if await self._no_other(found) is not None:
             raise Refusal(409, "Another import was held open meanwhile", "Begin this import again.")
         await self._publish(self._marks(HistoryBegan.event_type, found.id, first, "began"))
-        return await self._saved(found, {"bracket": found.id})
+        return await self._saved(found, {"bracket": found.id, "last_at": None})
 
     async def _send(self, found: Import, new: list[tuple[int, Offer]], rows: Rows) -> None:
         items: list[Offer | Entry] = []
@@ -178,11 +179,12 @@ class Imports:
             else:
                 rows.refused.append((place, answer))
 
-    async def _note(self, found: Import, new: list[tuple[int, Offer]], rows: Rows) -> None:
+    async def _note(self, found: Import, rows: Rows) -> None:
+        """Rows that come again count for the last instant too: what was noted of them the first time may be lost."""
         await self._saved(
             found,
             {
-                "last_at": new[-1][1].time if new else found.last_at,
+                "last_at": rows.last_at,
                 "accepted": found.accepted + rows.accepted,
                 "repeated": found.repeated + rows.repeated,
                 "refused": found.refused + len(rows.refused),
@@ -214,6 +216,10 @@ class Imports:
             for p in range(PARTITIONS)
         )
         return Entry("", "", lines)
+
+
+def _later(last: Instant | None, time: Instant) -> Instant:
+    return time if last is None else max(last, time)
 
 
 def _day_ends(last: Instant | None, until: Instant) -> list[Instant]:
