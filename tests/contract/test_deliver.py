@@ -334,6 +334,26 @@ async def test_everything_told_again_since_an_instant_and_only_once_each_time(
     assert len(set(ids(receiver.calls))) == len(later) + 1
 
 
+async def test_what_was_delivered_this_moment_can_be_told_again(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is still there, about to be removed: the replay's own must not go with it. Step by step."""
+    monkeypatch.setattr(deliver_feed, "FRESH", 0)
+    name, deliverer = world.subscribe(receiver.url), Deliverer(world)
+    fired = world.change(ANA)
+    await deliverer.follower.start()
+    await deliverer.follower.step()
+    deliverer.dispatch.launch()
+    await eventually("it is delivered", lambda: len(receiver.calls) == 1 and not deliverer.board.waiting())
+    world.replay(name, after_sequence=0)
+    await deliverer.follower.step()
+    await deliverer.board.remove_delivered(deliverer.store)
+    deliverer.dispatch.launch()
+    await eventually("it is delivered again", lambda: len(receiver.calls) == 2 and not deliverer.board.waiting())
+    assert ids(receiver.calls) == [fired, fired]
+    await deliverer.caller.close()
+
+
 async def false() -> bool:
     return False
 

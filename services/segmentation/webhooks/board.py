@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from services.segmentation.webhooks.deliveries import Delivery, Lanes
-from services.segmentation.webhooks.store import Cursor, Standing
+from services.segmentation.webhooks.store import Cursor, DeliverStore, Standing
 from services.segmentation.webhooks.subscriptions import Subscription, Subscriptions
 from shared.clock import Instant
 
@@ -57,6 +57,9 @@ class Board:
         self.standings: dict[str, Standing] = {}
         self.receivers: dict[str, Receiver] = {}
         self.work = asyncio.Event()
+        self.delivered: set[str] = set()
+        """What is over and may still have its row in the store."""
+        self._removing = asyncio.Lock()
 
     def receiver(self, subscription: str) -> Receiver:
         return self.receivers.setdefault(subscription, Receiver())
@@ -74,3 +77,11 @@ class Board:
 
     def waiting(self) -> int:
         return sum(len(lanes) for lanes in self.lanes())
+
+    async def remove_delivered(self, store: DeliverStore) -> None:
+        """When it returns, all that was over when it was called has no row: what is told again may then have one."""
+        async with self._removing:
+            names = frozenset(self.delivered)
+            if names:
+                await store.remove(names)
+            self.delivered -= names

@@ -60,7 +60,6 @@ class Dispatch:
         self._chance = chance
         self._retry = retry
         self._metrics = metrics
-        self._delivered: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: FatalError | None = None
 
@@ -161,7 +160,7 @@ class Dispatch:
         receiver.rest_until = max(receiver.rest_until, verdict.rest_until)
         if verdict.outcome == "delivered":
             self._metrics.delay_seconds.observe(max(0, self._clock() - delivery.appended_at) / SECOND)
-            self._delivered.add(delivery.id)
+            self._board.delivered.add(delivery.id)
             lanes.done(delivery)
         elif verdict.outcome == "again":
             await self._postpone(lanes, delivery, verdict.at)
@@ -173,7 +172,7 @@ class Dispatch:
             log.warning("a receiver has ended its subscription (410); see `guanxi subscriptions list`")
         else:
             await self._note(subscription.id, lambda standing: given_up(standing, self._clock()))
-            self._delivered.add(delivery.id)
+            self._board.delivered.add(delivery.id)
             lanes.done(delivery)
             log.error("a delivery was given up; `guanxi subscriptions replay` sends it again")
 
@@ -197,12 +196,7 @@ class Dispatch:
         """Late at worst: what is removed too late is sent once more, under the same id."""
         while True:
             await asyncio.sleep(TOGETHER)
-            if self._delivered:
-                await self.remove_delivered()
-
-    async def remove_delivered(self) -> None:
-        names, self._delivered = self._delivered, set()
-        await self._retry("noting what was delivered", lambda: self._store.remove(names))
+            await self._retry("noting what was delivered", lambda: self._board.remove_delivered(self._store))
 
 
 def ended(standing: Standing, number: int, now: int) -> Standing:

@@ -105,6 +105,8 @@ class Feed:
 
     async def _add(self, outgoing: Outgoing, subscription: Subscription, wanted: list[Read]) -> None:
         made = [_delivery(subscription, record, event) for record, event in wanted]
+        if self._board.delivered.intersection(one.id for one in made):
+            await self._board.remove_delivered(self._store)
         await self._store.add(made)
         soon = FRESH - len(outgoing.lanes_of(subscription.id)) if self._board.open(subscription) else 0
         for place, delivery in enumerate(made):
