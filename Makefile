@@ -33,7 +33,7 @@ demo: $(READY) ## the main job on one machine, until Ctrl-C; KEEP=0 ends after t
 	@exec $(BIN)/guanxi demo $(if $(filter 0,$(KEEP)),--no-keep)
 
 demo-in-memory: $(READY) ## the same in one process with nothing but Python; nothing is kept
-	@exec $(BIN)/guanxi demo --in-memory
+	@exec $(BIN)/guanxi demo --in-memory $(if $(filter 0,$(KEEP)),--no-keep)
 
 up: $(READY) ## Kafka, the store and the four services, in the background
 	@$(BIN)/guanxi up

@@ -12,6 +12,9 @@ from rich.table import Table
 from deploy.settings import Machine
 from deploy.system import System
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C broke off, as shells have it."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print data as JSON.")]
 
 

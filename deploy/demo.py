@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from deploy.client import Client
-from deploy.console import Failure, say, system
+from deploy.console import INTERRUPTED, Failure, say, system
 from deploy.demo_data import SEED, DemoEvent, demo_events, read_purchases, trickle
 from deploy.demo_summary import Summary, collect, show
 from deploy.system import System
@@ -52,20 +52,21 @@ def demo(
     if in_memory:
         from deploy.demo_in_memory import run
 
-        run()
+        run(keep=keep)
         return
     this = system()
     with _running(this):
-        summary = play(this)
-        show(summary)
+        show(play(this))
         if keep:
-            _live_on(this)
+            with suppress(KeyboardInterrupt):
+                _live_on(this)
     say("stopped what the demo had started; the data is kept (`make reset` deletes it)" if not keep else "stopped")
 
 
 @contextmanager
 def _running(this: System) -> Iterator[None]:
-    """Up for as long as needed; stops only what it started, also after Ctrl-C."""
+    """Up for as long as needed; stops only what it started. Broken off, it ends with INTERRUPTED, so that no script takes
+    it for done."""
     ours = not this.states()
     today = _day_of(this, fresh=ours and not (this.machine.data_dir / "run").exists())
     try:
@@ -74,11 +75,12 @@ def _running(this: System) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say("\ninterrupted")
+        raise typer.Exit(INTERRUPTED) from None
     except ImportFailed as error:
         raise Failure(f"the import stopped: {error}. `make demo` again goes on where it stopped") from None
     finally:
         if ours:
-            say("stopping what the demo started …")
+            say("\nstopping what the demo started …")
             this.down()
 
 
@@ -204,8 +206,21 @@ def _live_on(this: System) -> None:
     say("\na slow trickle of generated events goes on; Ctrl-C stops everything that the demo started")
     client = Client(this)
     for document in trickle(SEED, wall_clock()):
-        client.post("intake", "/v1/events", document)
+        while not _taken(client, document):
+            time.sleep(_EVERY)
         time.sleep(random.uniform(0.5, 1.5) * _EVERY)  # noqa: S311 - a pause, not a secret
+
+
+def _taken(client: Client, document: Mapping[str, Any]) -> bool:
+    """False where it may go better soon; however often it is sent, its id is taken once."""
+    try:
+        client.post("intake", "/v1/events", document)
+    except Failure as failure:
+        if not failure.passing:
+            raise
+        say(f"{failure}; trying again …")
+        return False
+    return True
 
 
 def _day_of(this: System, *, fresh: bool) -> date:

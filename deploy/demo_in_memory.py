@@ -6,15 +6,17 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import typer
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from deploy.console import Failure, say
+from deploy.console import INTERRUPTED, Failure, say
 from deploy.demo_data import SEED, DemoEvent, demo_events, read_purchases, trickle
 from services.feedback.processor import build_domain as feedback
 from services.followup.processor import build_domain as followup
@@ -144,15 +146,17 @@ class World:
             yield from (json.loads(record.value) for record in records if record.key and record.value)
 
 
-def run() -> None:
+def run(*, keep: bool) -> None:
+    """`keep`: it lives on after the summary, until Ctrl-C."""
     say("everything runs in this one process and NOTHING IS KEPT: no Kafka, no store. It is for trying out.")
     try:
-        asyncio.run(_play())
+        asyncio.run(_play(keep=keep))
     except KeyboardInterrupt:
         say("\ninterrupted; there is nothing to clean up")
+        raise typer.Exit(INTERRUPTED) from None
 
 
-async def _play() -> None:
+async def _play(*, keep: bool) -> None:
     world = World()
     await world.start()
     events = demo_events(read_purchases(), datetime.now(UTC).date())
@@ -163,7 +167,9 @@ async def _play() -> None:
     world.door.mark(HistoryEnded(import_id="demo"), wall_clock())
     await _come_to_the_present(world)
     _show(world)
-    await _live_on(world)
+    if keep:
+        with suppress(asyncio.CancelledError):  # what Ctrl-C does to what asyncio runs
+            await _live_on(world)
 
 
 async def _import(world: World, events: Sequence[DemoEvent]) -> None:
