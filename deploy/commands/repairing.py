@@ -113,7 +113,10 @@ def _receipt(client: Client, receipt_id: str) -> dict[str, Any]:
         if receipt["complete"]:
             return receipt
         if time.monotonic() > deadline:
-            raise Failure(f"the key is destroyed, but not every service has answered yet: receipt {receipt_id}")
+            raise Failure(
+                f"the key is destroyed, but not every service has answered yet: receipt {receipt_id}."
+                " `guanxi status` shows which one lags; the same command again goes on waiting"
+            )
         time.sleep(0.5)
 
 

@@ -14,7 +14,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import UnknownMemberIdError
 
 from deploy import offsets
+from deploy.client import Client
+from deploy.commands import repairing
 from deploy.commands.reading import readable
+from deploy.console import Failure
 from deploy.offsets import GroupOffsets, ProvisionError, Report
 from deploy.processes import Daemon
 from deploy.programs import PROGRAMS, reads
@@ -65,6 +68,14 @@ def test_help_lists_what_may_be_said_and_only_that(tmp_path: Path, command: str)
     shown = guanxi(tmp_path, command, "--help").stdout
     assert [word for word in ("--json", *OUTPUT) if word not in shown] == []
     assert "intake" not in shown
+
+
+def test_an_erasure_that_takes_long_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repairing, "_RECEIPT_SECONDS", 0)
+    monkeypatch.setattr(Client, "post", lambda *_: {"receipt_id": "r1"})
+    monkeypatch.setattr(Client, "get", lambda *_: {"complete": False})
+    with pytest.raises(Failure, match=r"receipt r1.*guanxi status.*again"):
+        repairing.erase("somebody", yes=True)
 
 
 class AtWork:
