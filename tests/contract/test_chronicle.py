@@ -16,7 +16,7 @@ from services.segmentation.bootstrap import COLLECTIONS
 from services.segmentation.chronicle import ledgers, listener
 from services.segmentation.chronicle.changes import CHANGES, Changes, Said, change_id
 from services.segmentation.chronicle.ledgers import NOWHERE, Mark, Tally
-from services.segmentation.chronicle.members import MEMBERS
+from services.segmentation.chronicle.members import MEMBERS, segment_of
 from services.segmentation.chronicle.moves import Moves
 from shared.processing.mongo import connect, ensure_collection
 from tests.support.chronicle_world import Fate, Following, Output, SeatOfAll
@@ -91,6 +91,18 @@ async def test_two_owners_of_one_partition_count_once(database: Any) -> None:
         zombie.position = dict.fromkeys(zombie.position, 0)
     await zombie.catch_up()
     await judge(database, output, first)
+
+
+@pytest.mark.parametrize("batches", [((0, 1), (1, 3), (1, 2)), ((0, 1), (1, 2), (0, 1), (2, 3), (1, 2))])
+async def test_whoever_came_back_is_listed_whatever_a_former_owner_does_late(database: Any, batches: Any) -> None:
+    """In, out and in again. The former owner's batches come last: its deletion may take older rows only."""
+    output, chance = Output(random.Random(5), people=1), random.Random(6)
+    following, (person, *_) = Following(database, output, chance, Fate()), output.people
+    for before, after in ((None, "high"), ("high", "low"), ("low", "high")):
+        output.move(person, "level", before, after)
+    for start, stop in batches:
+        await following.chronicle.take(output.records[person.partition][start:stop])
+    assert await following.members.page(segment_of("level", "high"), None, 10) == [person.customer_id]
 
 
 async def test_made_anew_while_it_runs_it_is_the_same(database: Any) -> None:

@@ -110,6 +110,13 @@ class Output:
             for one in (value if isinstance(value, tuple) else (value,))
         }
 
+    def move(self, person: Person, dimension: str, before: Membership, after: Membership) -> None:
+        self._moved(dimension, before, after)
+        person.held = {**person.held, dimension: after}
+        fields = {"changes": [{"dimension": dimension, "from": before, "to": after}], "memberships": person.held}
+        data = {"customer_id": person.customer_id, "rules_version": "1", **fields}
+        self._say(person, SegmentsChanged.model_validate(data))
+
     def _change(self) -> None:
         person = self._chance.choice([p for p in self.people if not p.forgotten])
         before, after = dict(person.held), self._others(person.held)

@@ -39,8 +39,18 @@ class Members:
                     row = _row(one, segment_of(dimension, after))
                     left.pop(row["_id"], None)
                     joined[row["_id"]] = row
-        await self._collection.insert(list(joined.values()))
+        for names in _pieces(list(joined)):
+            await self._join({name: joined[name] for name in names})
         await self._collection.delete_each(_older(left))
+
+    async def _join(self, rows: Mapping[str, Row]) -> None:
+        """A row that is there already is raised to the newer number, so that no former owner's late deletion takes it."""
+        while await self._collection.insert(list(rows.values())) < len(rows):
+            found = await self._collection.find({"_id": {"$in": list(rows)}}, ["sequence"])
+            there = [(rows[old["_id"]], old["sequence"]) for old in found]
+            older = [(row, sequence) for row, sequence in there if sequence < row["sequence"]]
+            if len(there) == len(rows) and await self._collection.swap(older, "sequence"):
+                return
 
     async def page(self, segment: str, after: str | None, limit: int) -> list[str]:
         """Customers by id, beyond `after`. Ids are spread evenly, so strides of the id space keep each question narrow."""
@@ -85,10 +95,14 @@ def _older(left: Mapping[str, int]) -> list[Row]:
     for name, sequence in left.items():
         together.setdefault(sequence, []).append(name)
     return [
-        {"_id": {"$in": names[start : start + MOST_NAMES]}, "sequence": {"$lt": sequence}}
+        {"_id": {"$in": some}, "sequence": {"$lt": sequence}}
         for sequence, names in together.items()
-        for start in range(0, len(names), MOST_NAMES)
+        for some in _pieces(names)
     ]
+
+
+def _pieces(names: list[str]) -> list[list[str]]:
+    return [names[start : start + MOST_NAMES] for start in range(0, len(names), MOST_NAMES)]
 
 
 def _beyond(low: str, stride: int) -> str | None:
