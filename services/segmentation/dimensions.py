@@ -214,8 +214,10 @@ class Shown:
         self._template, self._metrics = template, tuple(metrics)
 
     def at(self, moment: Moment) -> str:
+        """`-` where there is no value."""
         values = {metric.name: moment[metric] for metric in self._metrics}
-        return self._template.format_map(values)
+        shown = {m.name: "-" if values[m.name] is None else m.shown(values[m.name]) for m in self._metrics}
+        return self._template.format_map(shown)
 
 
 class Facet:

@@ -118,6 +118,9 @@ def load_rates(path: Path) -> Rates:
 def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise RulesError(f"{path}:{line}: no text in UTF-8: {error.reason}") from None
     except OSError as error:
         raise RulesError(f"{path}: {error.strerror or error}") from None
 

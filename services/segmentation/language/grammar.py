@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from services.segmentation.language.misfits import unknown
 from services.segmentation.language.spans import parse_span
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Value = Annotated[str, Field(min_length=1, max_length=64)]
-Note = Annotated[dict[str, str], Field(description="for people, per language: {en: …, zh: …}")]
+LANGUAGES = ("en", "zh")
 Scalar = bool | int | float | str
 
 
@@ -21,6 +22,13 @@ def _span(text: Any) -> Any:
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
+
+
+def _in_known_languages(note: dict[str, str]) -> dict[str, str]:
+    for language in note:
+        if language not in LANGUAGES:
+            raise ValueError(unknown(language, LANGUAGES))
+    return note
 
 
 def _share(text: Any) -> Any:
@@ -36,6 +44,14 @@ SpanText = Annotated[
     str, Field(pattern=r"^(?=\d)(\d+d)?(\d+h)?(\d+m)?(\d+(\.\d{1,3})?s)?$", description="a span: 365d, 12h, 1d12h")
 ]
 ShareText = Annotated[str, Field(pattern=r"^\d+(\.\d{1,3})? *%$", description="a share: 30%")]
+Note = Annotated[
+    dict[str, str],
+    Field(
+        description="for people, per language: {en: …, zh: …}",
+        json_schema_extra={"propertyNames": {"enum": [*LANGUAGES]}},
+    ),
+    AfterValidator(_in_known_languages),
+]
 Span = Annotated[int, BeforeValidator(_span, json_schema_input_type=SpanText)]
 Share = Annotated[int, Field(gt=0, le=100_000), BeforeValidator(_share, json_schema_input_type=ShareText)]
 
@@ -125,6 +141,12 @@ class MedianGapOf(Strict):
     at_least: Span
     at_most: Span
     otherwise: Span
+
+    @model_validator(mode="after")
+    def _from_least_to_most(self) -> "MedianGapOf":
+        if self.at_least > self.at_most:
+            raise ValueError("`at_least` is more than `at_most`")
+        return self
 
 
 class ScoreOf(Strict):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.segmentation.language import grammar
-from services.segmentation.language.grammar import MetricRule
+from services.segmentation.language.grammar import EntryRule, MetricRule
 from services.segmentation.language.misfits import Misfit, named
 from services.segmentation.language.sentences import step
 from services.segmentation.language.streaming import fits_of
@@ -25,7 +25,7 @@ from shared.events.envelope import Data
 class Measures:
     """`fits`: per stream and kind of event. `mixed`: streams that orders are part of, and an order's points there.
     `horizons`: per stream twice its longest window, so that reasons can name what has left; None: for ever.
-    `labels`: per metric of a newest value, the names that its stream gives."""
+    `labels`: per metric of a newest value, the names that its stream gives. `entries`: per stream as they are written."""
 
     rates: Rates
     metrics: dict[str, Metric] = field(default_factory=dict)
@@ -33,10 +33,11 @@ class Measures:
     mixed: dict[str, int] = field(default_factory=dict)
     horizons: dict[str, int | None] = field(default_factory=dict)
     labels: dict[str, frozenset[str]] = field(default_factory=dict)
+    entries: Mapping[str, Sequence[EntryRule]] = field(default_factory=dict)
 
 
 def metrics_of(rules: Rules, rates: Rates) -> Measures:
-    found = Measures(rates)
+    found = Measures(rates, entries=rules.streams)
     for name, entries in rules.streams.items():
         if name == PURCHASES:
             raise Misfit("streams.purchases", "orders are always there under this name; choose another")
@@ -84,16 +85,24 @@ def _of_window(path: str, name: str, rule: grammar.OfWindow, found: Measures) ->
             stream, reads = _stream(f"{path}.sum", rule.sum, window.within, found)
             if stream == PURCHASES:
                 return NetSpend(name, stream, window, reads, found.rates)
+            _keeping(f"{path}.sum", stream, found)
             return StreamSum(name, stream, window, reads)
         case grammar.PointsOf():
-            return Points(name, *_valued(f"{path}.points", rule.points, window, found))
+            valued = _valued(f"{path}.points", rule.points, window, found)
+            if not any(entry.points for entry in found.entries[rule.points]):
+                raise Misfit(f"{path}.points", f"no entry of {rule.points!r} has `points`")
+            return Points(name, *valued)
         case grammar.DistinctDays():
             stream, reads = _stream(f"{path}.distinct_days", rule.distinct_days, window.within, found)
             return DistinctDays(name, stream, window, reads)
         case grammar.NewestOf():
-            return Newest(name, *_valued(f"{path}.newest", rule.newest, window, found))
+            valued = _valued(f"{path}.newest", rule.newest, window, found)
+            _keeping(f"{path}.newest", rule.newest, found)
+            return Newest(name, *valued)
         case grammar.CollectedOf():
-            return Collected(name, *_valued(f"{path}.collected", rule.collected, window, found))
+            valued = _valued(f"{path}.collected", rule.collected, window, found)
+            _keeping(f"{path}.collected", rule.collected, found)
+            return Collected(name, *valued)
     raise AssertionError(rule)
 
 
@@ -103,6 +112,12 @@ def _valued(path: str, name: str, window: Window, found: Measures) -> tuple[str,
         raise Misfit(path, "orders have neither points nor values of their own; expected a stream that gives them")
     stream, reads = _stream(path, name, window.within, found)
     return stream, window, reads
+
+
+def _keeping(path: str, name: str, found: Measures) -> None:
+    if all(entry.value is None for entry in found.entries[name]):
+        instead = "; for the money of orders expected `sum: purchases`" if name in found.mixed else ""
+        raise Misfit(path, f"no entry of {name!r} keeps a `value`{instead}")
 
 
 def _stream(path: str, name: str, within: int | None, found: Measures) -> tuple[str, frozenset[str]]:

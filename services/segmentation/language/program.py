@@ -10,7 +10,7 @@ from services.segmentation.language import grammar
 from services.segmentation.language.measuring import Measures, metrics_of
 from services.segmentation.language.misfits import Misfit, named
 from services.segmentation.language.sentences import Scope, all_of, facet_name
-from services.segmentation.measures.metrics import Collected
+from services.segmentation.measures.metrics import Collected, Metric
 from services.segmentation.measures.money import Rates
 from services.segmentation.measures.recorder import Recorder, stream_key
 from services.segmentation.measures.spend import Shares
@@ -149,10 +149,19 @@ def _shown(path: str, template: str | None, scope: Scope) -> Shown | None:
     if template is None:
         return None
     try:
-        names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+        parts = [part[1:] for part in Formatter().parse(template) if part[1] is not None]
     except ValueError:
         raise Misfit(path, "expected text with metrics in braces, as 'R{recency}'") from None
-    return Shown(template, [named(path, name, scope.metrics) for name in names])
+    return Shown(template, [_in_braces(path, name or "", bool(form or turned), scope) for name, form, turned in parts])
+
+
+def _in_braces(path: str, name: str, formed: bool, scope: Scope) -> Metric:
+    metric = named(path, name, scope.metrics)
+    if formed:
+        raise Misfit(path, f"{name!r} is shown as it is; expected nothing but its name in braces, as '{{{name}}}'")
+    if metric.unit in ("shares", "list"):
+        raise Misfit(path, f"{name!r} has several values; only one can be shown")
+    return metric
 
 
 def _add_composites(rules: Rules, scope: Scope) -> None:

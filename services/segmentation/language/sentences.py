@@ -35,8 +35,9 @@ from services.segmentation.measures.recorder import facet_key
 _SENTENCE = re.compile(
     r"(?P<ever>ever +)?(?P<left>[a-z][\w.\-]*)(?: *(?P<operator>>=|<=|!=|>|<|=)| +(?P<in>in)(?= )) *(?P<right>\S.*)"
 )
-_THRESHOLD = re.compile(r"(?:(?P<factor>\d+(?:\.\d+)?) *\* *)?(?P<what>[\w.]+)")
-_STEP = re.compile(r"(?P<operator>>=|<=|>|<|=) *(?P<what>[\w.]+)")
+_THRESHOLD = re.compile(r"(?:(?P<factor>\d+(?:\.\d+)?) *\* *)?(?P<what>-?[\w.]+)")
+_STEP = re.compile(r"(?P<operator>>=|<=|>|<|=) *(?P<what>-?[\w.]+)")
+_OPERATING = frozenset("<>=!")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _WHAT = (
     "expected `metric operator threshold`, as 'spend_in_year >= 5000'; or `dimension in a, b`; or `facet.region = east`"
@@ -89,6 +90,8 @@ def _sentence(path: str, text: str, scope: Scope) -> Condition:
     found = _SENTENCE.fullmatch(text)
     if found is None:
         raise Misfit(path, _no_sentence(text, scope))
+    if found["right"][0] in _OPERATING:
+        raise Misfit(path, f"{text!r}: expected one of >=, >, =, !=, < and <= between the two")
     left = found["left"]
     if left.startswith("facet."):
         return _of_facet(path, found, scope)
@@ -210,14 +213,16 @@ def step(path: str, text: str, of: Metric, points: int) -> tuple[Compare, Number
     return (numeric(compare) if of.unit == "text" else compare), bound, points
 
 
-def ranged(path: str, text: Any) -> tuple[Compare, Any] | None:
-    """A comparison text such as ">= 3"; None where it is a plain value."""
-    found = _STEP.fullmatch(text.strip()) if isinstance(text, str) else None
-    if found is None:
+def ranged(path: str, text: Any) -> tuple[Compare, Decimal] | None:
+    """A comparison text such as ">= 3", of numbers; None where it is a plain value."""
+    if not isinstance(text, str) or text.strip()[:1] not in _OPERATING:
         return None
+    found = _STEP.fullmatch(text.strip())
+    if found is None:
+        raise Misfit(path, f"{text!r}: expected a comparison, as '>= 3'")
     if _NUMBER.fullmatch(found["what"]) is None:
         raise Misfit(path, f"{text!r}: expected a number after {found['operator']}")
-    return numeric(COMPARISONS[found["operator"]]), Decimal(found["what"])
+    return COMPARISONS[found["operator"]], Decimal(found["what"])
 
 
 def comparison(path: str, operator: str, metric: Metric) -> Compare:

@@ -1,6 +1,7 @@
 """The text that rules are read from: YAML with lines, so that an error can say where in the file it is."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
             seen.add(key.value)
@@ -75,28 +78,38 @@ def read_yaml(text: str, name: str) -> tuple[Any, Source]:
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
+        lines = _lines(node, name)
         document = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark is not None else ""
         raise RulesError(f"{name}{line}: no YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise RulesError(f"{name}: no YAML: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: what looks like a date and is none
         raise RulesError(f"{name}: no YAML: {' '.join(str(error).split())}") from None
-    lines: dict[str, int] = {}
-    if node is not None:
-        _note(node, "", lines)
     return document, Source(name, text, hashlib.sha256(text.encode()).hexdigest(), lines)
 
 
-def _note(node: yaml.Node, path: str, lines: dict[str, int]) -> None:
-    lines.setdefault(path, node.start_mark.line + 1)
+def _lines(node: yaml.Node | None, name: str) -> dict[str, int]:
+    lines: dict[str, int] = {}
+    for path, line, round_again in () if node is None else _places(node, "", node.start_mark.line + 1, ()):
+        if round_again:
+            raise RulesError(f"{name}:{line}: {path}: an alias goes round")
+        lines[path] = line
+    return lines
+
+
+def _places(node: yaml.Node, path: str, line: int, above: tuple[yaml.Node, ...]) -> Iterator[tuple[str, int, bool]]:
+    """Path and line of every part, and whether it is one of those that it is in."""
+    yield path, line, node in above
+    inside = (*above, node)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = f"{path}.{key.value}" if path else str(key.value)
-            lines[inner] = key.start_mark.line + 1
-            _note(value, inner, lines)
+            yield from _places(value, inner, key.start_mark.line + 1, inside)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            _note(value, f"{path}[{index}]", lines)
+            yield from _places(value, f"{path}[{index}]", value.start_mark.line + 1, inside)
 
 
 def path_of(location: Location, lines: dict[str, int]) -> str:

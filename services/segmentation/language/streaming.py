@@ -1,15 +1,18 @@
 """Streams of the rules, compiled: kinds of events, their fields, points and values."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from functools import partial
-from typing import Any, get_args
+from operator import eq
+from typing import Any
 
-from pydantic import BaseModel
-
+from services.segmentation.conditions import numeric
+from services.segmentation.language.fields import Holding, compared, kept
 from services.segmentation.language.grammar import EntryRule, Scalar
 from services.segmentation.language.misfits import Misfit, named, unknown
 from services.segmentation.language.sentences import ranged
 from services.segmentation.measures.facts import PURCHASES
+from services.segmentation.measures.metrics import Compare
 from services.segmentation.measures.money import number_of
 from services.segmentation.measures.streams import Field, Fit, Test, plain
 from shared.events import customers
@@ -59,42 +62,49 @@ def _of_orders(path: str, entry: EntryRule) -> int:
 
 
 def _fit(path: str, entry: EntryRule, kind: type[Data]) -> Fit:
-    where = tuple(
-        (_field(f"{path}.where.{name}", name, kind), _test(f"{path}.where.{name}", wanted))
-        for name, wanted in entry.where.items()
-    )
-    value = None if entry.value is None else _field(f"{path}.value", entry.value, kind)
-    ranges = tuple((label, _test(f"{path}.as.{label}", text)) for label, text in entry.as_.items())
-    return Fit(where, entry.points, value, ranges)
+    where = tuple((Field(name), _asked(f"{path}.where.{name}", name, kind, text)) for name, text in entry.where.items())
+    if entry.value is None:
+        return Fit(where, entry.points, None, ())
+    held = kept(f"{path}.value", entry.value, kind)
+    if held.several and entry.as_:
+        raise Misfit(f"{path}.value", f"{entry.value!r} is a list; `as` names ranges of one value")
+    ranges = tuple((label, _test(f"{path}.as.{label}", text, held)) for label, text in entry.as_.items())
+    return Fit(where, entry.points, Field(entry.value), ranges)
 
 
-def _field(path: str, name: str, kind: type[Data]) -> Field:
-    """Known as far as the models say what there is."""
-    model: Any = kind
-    for part in name.split("."):
-        if model is None:
-            break
-        if part not in model.model_fields:
-            raise Misfit(path, f"{_short(kind)}: {unknown(part, model.model_fields)}")
-        model = _model_of(model.model_fields[part].annotation)
-    return Field(name)
+def _asked(path: str, name: str, kind: type[Data], wanted: Scalar | list[Scalar]) -> Test:
+    return _test(path, wanted, compared(path, name, kind))
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:
-    return next(
-        (a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)), None
-    )
-
-
-def _test(path: str, wanted: Scalar | list[Scalar]) -> Test:
+def _test(path: str, wanted: Scalar | list[Scalar], held: Holding) -> Test:
     """A value, a list of values, or a comparison."""
-    compared = ranged(path, wanted)
-    if compared is not None:
-        compare, bound = compared
-        return partial(_compares, compare, bound)
+    comparison = ranged(path, wanted)
+    if comparison is not None:
+        compare, bound = comparison
+        _possible(path, wanted, compare, bound, held)
+        return partial(_compares, numeric(compare), bound)
     texts = frozenset(plain(one) for one in (wanted if isinstance(wanted, list) else [wanted]))
+    for text in sorted(texts):
+        _one_of(path, text, held)
     numbers = frozenset(number for text in texts if (number := number_of(text)) is not None)
     return partial(_equals, texts, numbers)
+
+
+def _possible(path: str, wanted: Any, compare: Compare, bound: Decimal, held: Holding) -> None:
+    if held.words is not None:
+        raise Misfit(path, f"{wanted!r} holds for no word; expected one of {', '.join(sorted(held.words))}")
+    if held.number and not held.allows(compare, bound):
+        raise Misfit(path, f"{plain(wanted)!r} can never hold; there are numbers only{held.bounds}")
+
+
+def _one_of(path: str, text: str, held: Holding) -> None:
+    if held.words is not None and text not in held.words:
+        raise Misfit(path, unknown(text, held.words))
+    if held.number:
+        number = number_of(text)
+        if number is None:
+            raise Misfit(path, f"{text!r}: expected a number, or a comparison such as '>= 3'")
+        _possible(path, text, eq, number, held)
 
 
 def _compares(compare: Any, bound: Any, text: str) -> bool:
