@@ -1,22 +1,27 @@
 """From the rows of a file to events, as a mapping file says. Pure but for reading that file."""
 
-import csv
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, time
-from decimal import Decimal
+from datetime import date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from shared.clock import from_rfc3339, to_instant, to_rfc3339
+from services.intake import limits
+from services.intake.contracts import Moment
+from services.intake.csv_rows import csv_rows
+from services.intake.refusal import Refusal
+from services.intake.shapes import parse
+from shared.clock import to_instant, to_rfc3339
 
 BUFFER = 1 << 20
+ANOTHER_ENCODING = "not UTF-8; convert it first, say with: iconv -f GB18030 -t UTF-8"
+
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
 class MappingError(Exception):
@@ -41,13 +46,17 @@ class TimeColumn(BaseModel):
     zone: Annotated[str, AfterValidator(_zone)] = "UTC"
 
     def read(self, text: str) -> str:
-        """RFC 3339. Raises ValueError."""
-        moment = datetime.fromisoformat(text)
-        if len(text) == len("2026-11-23"):
-            moment = datetime.combine(moment.date(), self.at)
+        """RFC 3339. Raises ValueError, OverflowError where UTC has no such date."""
+        moment = self._moment(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=ZoneInfo(self.zone))
         return to_rfc3339(to_instant(moment))
+
+    def _moment(self, text: str) -> datetime:
+        try:
+            return datetime.combine(date.fromisoformat(text), self.at)
+        except ValueError:
+            return datetime.fromisoformat(text)
 
 
 class RowMapping(BaseModel):
@@ -86,7 +95,7 @@ class RowMapping(BaseModel):
     def _time(self, row: Mapping[str, Any]) -> str:
         try:
             return self.time.read(str(_cell(row, self.time.column, "time")))
-        except ValueError:
+        except (ValueError, OverflowError):
             raise RowError("time", f"column {self.time.column} is no date or date-time") from None
 
 
@@ -107,9 +116,9 @@ class Row:
 
     @property
     def at(self) -> int:
-        """The row's instant; -1 where it has none that can be read."""
+        """The row's instant as intake will read it; -1 where it has none that can be read."""
         try:
-            return from_rfc3339(str((self.document or {}).get("time")))
+            return to_instant(_MOMENT.validate_python((self.document or {}).get("time")))
         except ValueError:
             return -1
 
@@ -118,8 +127,10 @@ def load_mapping(path: Path) -> RowMapping:
     """Raises MappingError."""
     try:
         return RowMapping.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except FileNotFoundError:
-        raise MappingError(f"{path}: no such file") from None
+    except OSError as error:
+        raise MappingError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise MappingError(f"{path}: {ANOTHER_ENCODING}") from None
     except yaml.YAMLError as error:
         raise MappingError(f"{path}: not YAML: {error}") from None
     except ValidationError as error:
@@ -140,30 +151,49 @@ def rows_of(path: Path, mapping: RowMapping | None, digest: str) -> Iterator[Row
     if mapping is None or mapping.format == "ndjson":
         yield from _ndjson(path, mapping, digest)
         return
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = _columns(mapping) - set(reader.fieldnames or ())
-        if missing:
-            raise MappingError(f"{path}: the mapping names columns that the file has not: {', '.join(sorted(missing))}")
-        for cells in reader:
-            yield _row(cells, mapping, digest, reader.line_num)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from _csv(path, file, mapping, digest)
+    except UnicodeDecodeError:
+        raise MappingError(f"{path}: {ANOTHER_ENCODING}") from None
+
+
+def _csv(path: Path, file: TextIO, mapping: RowMapping, digest: str) -> Iterator[Row]:
+    rows = csv_rows(file)
+    _, columns = next(rows, (1, None))
+    missing = _columns(mapping) - set(columns or ())
+    if columns is None or missing:
+        raise MappingError(f"{path}: the mapping names columns that the file has not: {', '.join(sorted(missing))}")
+    for line, cells in rows:
+        if cells is None:
+            yield Row(line, error=RowError("body", "is no row of CSV: a quote in it is open, or in the wrong place"))
+        elif len(cells) > len(columns):
+            yield Row(
+                line, error=RowError("body", "has more cells than there are columns: one with a comma needs quotes")
+            )
+        else:
+            yield _row(dict(zip(columns, cells, strict=False)), mapping, digest, line)
 
 
 def _ndjson(path: Path, mapping: RowMapping | None, digest: str) -> Iterator[Row]:
     with path.open("rb") as file:
         for line, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            try:
-                document = json.loads(text, parse_float=Decimal)
-            except ValueError:
-                document = None
-            if not isinstance(document, dict):
-                yield Row(line, error=RowError("body", "is no JSON object"))
-            elif mapping is not None:
-                yield _row(document, mapping, digest, line)
-            else:
-                yield Row(line, {"id": f"{digest}:{line}", "source": "urn:guanxi:import", **document})
+            if text.strip():
+                yield _json_row(text, mapping, digest, line)
+
+
+def _json_row(text: bytes, mapping: RowMapping | None, digest: str, line: int) -> Row:
+    try:
+        document = parse(text)
+        if not isinstance(document, dict):
+            raise Refusal.of_field("body", "is no JSON object")
+        if mapping is not None:
+            return _row(document, mapping, digest, line)
+        limits.check(document)
+    except Refusal as refusal:
+        ((field, reason),) = refusal.errors or (("body", "is no JSON in UTF-8"),)
+        return Row(line, error=RowError(field, reason))
+    return Row(line, {"id": f"{digest}:{line}", "source": "urn:guanxi:import", **document})
 
 
 def _row(cells: Mapping[str, Any], mapping: RowMapping, digest: str, line: int) -> Row:
@@ -177,11 +207,10 @@ def unsorted_lines(rows: Iterable[Row]) -> list[int]:
     """The lines whose time is earlier than that of a line before them."""
     found, latest = [], -1
     for row in rows:
-        if row.document is None:
-            continue
-        if row.at < latest:
+        at = row.at
+        if 0 <= at < latest:
             found.append(row.line)
-        latest = max(latest, row.at)
+        latest = max(latest, at)
     return found
 
 

@@ -59,6 +59,65 @@ def test_rows_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     assert good.document is not None
 
 
+def test_a_row_with_more_cells_than_columns_is_no_row(tmp_path: Path) -> None:
+    """A sum written 1,234.50 without quotes would be one of 1."""
+    file = written(tmp_path / "a.csv", HEAD + "0001,1997-01-01,2,1,234.50\n")
+    (row,) = rows_of(file, load_mapping(CDNOW), "d")
+    assert row.error is not None
+    assert (row.line, row.error.field) == (2, "body")
+
+
+def test_a_quote_that_is_wrong_takes_its_own_row_only(tmp_path: Path) -> None:
+    rows = (
+        '1,1997-01-01,1,1.00,"12 inch" disc',
+        "2,1997-01-01,1,2.00,",
+        '3,1997-01-01,1,3.00,12"',
+        '4,1997-01-01,1,4.00,"of two\nlines"',
+        '5,1997-01-01,1,5.00,"5 inch',
+        "6,1997-01-01,1,6.00,",
+        '7,1997-01-01,1,7.00,"never closed',
+        "8,1997-01-01,1,8.00,",
+    )
+    file = written(tmp_path / "a.csv", HEAD.replace("\n", ",note\n") + "\n".join(rows))
+    read = list(rows_of(file, load_mapping(CDNOW), "d"))
+    assert [row.line for row in read if row.error is not None] == [2, 7, 9]
+    assert [row.line for row in read if row.document is not None] == [3, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("day", ["19970101", "1997-W01-3", "1997-01-01"])
+def test_a_date_in_any_form_gets_the_time_of_day(tmp_path: Path, day: str) -> None:
+    (row,) = rows_of(written(tmp_path / "a.csv", HEAD + f"1,{day},2,1\n"), load_mapping(CDNOW), "d")
+    assert row.document is not None
+    assert row.document["time"] == "1997-01-01T12:00:00.000Z"
+
+
+def test_a_time_that_no_utc_calendar_holds_is_no_time(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.csv", HEAD + "1,9999-12-31T23:59:59-05:00,2,1\n")
+    (row,) = rows_of(file, load_mapping(CDNOW), "d")
+    assert row.error is not None
+    assert row.error.field == "time"
+
+
+def test_a_file_in_another_encoding_is_named_with_the_way_out(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes(HEAD.encode() + "张三,1997-01-01,2,1.50\n".encode("gbk"))
+    with pytest.raises(MappingError, match=r"a\.csv: not UTF-8.*iconv"):
+        list(rows_of(file, load_mapping(CDNOW), "d"))
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"a": NaN}', '{"a": "' + "x" * 20_001 + '"}', r'{"a": "\ud800"}'])
+def test_a_line_that_intake_would_not_read_is_set_aside_alone(tmp_path: Path, line: str) -> None:
+    bad, good = rows_of(written(tmp_path / "a.ndjson", line + "\n{}\n"), None, "d")
+    assert bad.error is not None
+    assert good.document is not None
+
+
+def test_a_row_whose_time_cannot_be_read_is_not_out_of_order(tmp_path: Path) -> None:
+    times = ("2020-01-01T00:00:00Z", "yesterday", "2020-01-02T00:00:00", "2020-01-02T00:00:00z", "2020-01-01T23:00:00Z")
+    file = written(tmp_path / "a.ndjson", "\n".join(f'{{"time": "{time}"}}' for time in times))
+    assert unsorted_lines(rows_of(file, None, "d")) == [5]
+
+
 def test_lines_out_of_order_are_named(tmp_path: Path) -> None:
     days = ("1997-01-02", "1997-01-01", "1997-01-02", "1996-12-31", "1997-01-03")
     file = written(tmp_path / "a.csv", HEAD + "".join(f"1,{day},1,1\n" for day in days))
@@ -69,6 +128,15 @@ def test_a_column_that_the_file_has_not_is_named(tmp_path: Path) -> None:
     file = written(tmp_path / "a.csv", "customer_id,amount\n1,2\n")
     with pytest.raises(MappingError, match="purchased_on, quantity"):
         list(rows_of(file, load_mapping(CDNOW), "d"))
+
+
+def test_a_mapping_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="directory"):
+        load_mapping(tmp_path)
+    file = tmp_path / "m.yaml"
+    file.write_bytes("source: 订单".encode("gbk"))
+    with pytest.raises(MappingError, match=r"m\.yaml: not UTF-8"):
+        load_mapping(file)
 
 
 @pytest.mark.parametrize("text", ["format: xml", "format: [", "time: {column: a, zone: Mars}"])
