@@ -15,7 +15,7 @@ from deploy.processes import StartError
 from shared.processing.ports import FatalError, TransientError
 from shared.settings import SettingsError
 
-_FAILURES = (Failure, StartError, MissingTool, ProvisionError, SettingsError, TransientError, FatalError)
+_FAILURES = (Failure, StartError, MissingTool, ProvisionError, SettingsError, FatalError)
 
 
 def build() -> typer.Typer:
@@ -53,8 +53,9 @@ def main() -> None:
     except _FAILURES as error:
         say(f"failed: {error}")
         sys.exit(1)
-    except KafkaException as error:
-        say(f"failed: Kafka: {error.args[0].str()}. `guanxi status` and `guanxi doctor` tell more")
+    except (KafkaException, TransientError) as error:
+        words = f"Kafka: {error.args[0].str()}" if isinstance(error, KafkaException) else error
+        say(f"failed: {words}. `guanxi status` and `guanxi doctor` tell more")
         sys.exit(1)
 
 

@@ -85,8 +85,9 @@ def _running(this: System) -> Iterator[None]:
 
 
 def play(this: System) -> Summary:
-    """Imports the past and replays the last 30 days; what came of it by their last instant, so that every run of a day
-    tells the same; then lets the present begin and waits until every service has come to it."""
+    """Imports the past and replays the last 30 days; what came of it by their last instant, so that every first run of a
+    day tells the same (over data that has come to the present before: what is now); then lets the present begin and waits
+    until every service has come to it."""
     events = demo_events(read_purchases(), _today(this))
     say(
         f"{len(events)} events: the purchases are real (the public CDNOW sample, dates shifted to end yesterday);"

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,11 +23,15 @@ COMPOSE = Path(__file__).parent.parent / "docker-compose.yml"
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """`layer`: docker or local; what was named in the environment is used as it is in either."""
+    """`layer`: docker or local; what was named in the environment is used as it is in either.
+
+    `answered`: whether both ever did; until then there may be something to stop, but nothing to ask.
+    """
 
     kafka: str
     mongo: str
     layer: str
+    answered: bool = True
 
     def environ(self) -> dict[str, str]:
         return {"GUANXI_KAFKA_BOOTSTRAP": self.kafka, "GUANXI_MONGO_URL": self.mongo}
@@ -57,7 +61,7 @@ class Servers:
             _docker()
         self.say(f"starting {' and '.join(missing)} ({'Docker' if contained else 'local processes'}) …")
         if self.known() is None:
-            self._remember(addresses)
+            self._remember(replace(addresses, answered=False))
         (self._compose_up if contained else self._local_up)(missing)
 
     def down(self) -> None:

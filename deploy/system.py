@@ -96,7 +96,7 @@ class System:
     def addresses(self) -> Addresses:
         """Of what runs; StartError where nothing does."""
         known = self.servers.known()
-        if known is not None:
+        if known is not None and known.answered:
             return known
         if self.machine.named_kafka and self.machine.named_mongo:
             return Addresses(self.machine.named_kafka, self.machine.named_mongo, "named")

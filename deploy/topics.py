@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from shared.clock import Instant
@@ -109,7 +109,10 @@ class Topics:
 
     def _offsets(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
         asked: dict[TopicPartition, Any] = self._admin.list_offsets(dict.fromkeys(places, spec))
-        return {(p.topic, p.partition): found.result(_SECONDS).offset for p, found in asked.items()}
+        try:
+            return {(p.topic, p.partition): found.result(_SECONDS).offset for p, found in asked.items()}
+        except TimeoutError:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
 
 def _stored(message: Message) -> Stored:

@@ -13,7 +13,8 @@ import yaml
 from aiokafka import TopicPartition
 from aiokafka.errors import UnknownMemberIdError
 
-from deploy import offsets
+from deploy import offsets, topics
+from deploy.__main__ import main
 from deploy.client import Client
 from deploy.commands import repairing
 from deploy.commands.reading import readable
@@ -76,6 +77,20 @@ def test_an_erasure_that_takes_long_says_how_to_go_on(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Client, "get", lambda *_: {"complete": False})
     with pytest.raises(Failure, match=r"receipt r1.*guanxi status.*again"):
         repairing.erase("somebody", yes=True)
+
+
+@pytest.mark.parametrize("arguments", [("tail", "segments", "--no-follow"), ("dead-letters", "list", "feedback")])
+def test_where_kafka_does_not_answer_the_way_to_look_is_said(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(topics, "_SECONDS", 0.1)
+    monkeypatch.setenv("GUANXI_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    monkeypatch.setenv("GUANXI_MONGO_URL", "mongodb://127.0.0.1:1")
+    monkeypatch.setattr(sys, "argv", ["guanxi", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "guanxi doctor" in capsys.readouterr().err
 
 
 class AtWork:

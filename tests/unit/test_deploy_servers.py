@@ -86,6 +86,17 @@ def test_down_stops_the_containers_of_a_start_that_failed(contained: System, doc
     assert docker.to() == ["up --detach --wait kafka mongo", "stop"]
 
 
+def test_what_began_to_start_and_never_answered_does_not_count_as_running(contained: System, docker: Asked) -> None:
+    docker.fails_at("up")
+    with pytest.raises(Failure):
+        running.up()
+    with pytest.raises(StartError, match="guanxi up"):
+        contained.addresses()
+    docker.fails_at("nothing")
+    contained.servers.up()
+    assert contained.addresses().layer == "docker"
+
+
 def test_a_start_broken_off_stops_its_containers(
     contained: System, docker: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
