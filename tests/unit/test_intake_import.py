@@ -1,10 +1,15 @@
 """Files become events, row by row; ticks become due; day ends are counted."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
+from services.intake.importer import ImportFailed, Refused, import_events
 from services.intake.imports import _day_ends
+from services.intake.limits import LIMITS
 from services.intake.mapping import MappingError, digest_of, load_mapping, rows_of, unsorted_lines
 from services.intake.rules import RulesError, load_rules
 from services.intake.ticks import APART, Wanted
@@ -12,6 +17,13 @@ from shared.clock import DAY, HOUR, MINUTE, from_rfc3339
 
 CDNOW = Path(__file__).parents[2] / "deploy" / "config" / "imports" / "cdnow.yaml"
 HEAD = "customer_id,purchased_on,quantity,amount\n"
+
+
+def nested(depth: int) -> dict[str, Any]:
+    whole: dict[str, Any] = {}
+    for _ in range(depth):
+        whole = {"a": whole}
+    return whole
 
 
 def written(path: Path, text: str) -> Path:
@@ -195,3 +207,53 @@ class TestTicks:
         assert wanted.next_at() == 2_000
         wanted.want(5, 1_000 + MINUTE + 1, 1_000)
         assert wanted.take(3_000) == [3]
+
+
+class Door:
+    """Intake's door as the importing client sees it: what came, and an answer that takes everything."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith("/rows"):
+            return httpx.Response(200, json={"status": "ended"})
+        self.chunks.append(await request.aread())
+        lines = [line for line in self.chunks[-1].split(b"\n") if b"refuse me" in line]
+        refused = [{"index": 0, "problem": {"title": "No"}}] * len(lines)
+        rows = self.chunks[-1].count(b"\n") + 1 - len(refused)
+        return httpx.Response(200, json={"accepted": rows, "repeated": 0, "refused": refused})
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.MockTransport(self), base_url="http://intake")
+
+
+async def test_chunks_are_as_large_as_intake_takes_them_and_keep_the_order() -> None:
+    door = Door()
+    rows = [{"id": str(n), "text": "中" * 6_000} for n in range(600)]
+    outcome = await import_events(door.client(), rows, "history", "i")
+    assert outcome.accepted == 600
+    assert max(map(len, door.chunks)) <= LIMITS.import_body
+    sent = [json.loads(line)["id"] for chunk in door.chunks for line in chunk.splitlines()]
+    assert sent == [row["id"] for row in rows]
+
+
+@pytest.mark.parametrize("row", [{"text": "x" * LIMITS.import_body}, nested(2_000)], ids=["large", "deep"])
+async def test_a_row_that_no_chunk_holds_is_refused_alone(row: dict[str, Any]) -> None:
+    door = Door()
+    outcome = await import_events(door.client(), [{"id": "a"}, row, {"id": "\ud800"}, {"id": "b"}], "history", "i")
+    assert (outcome.accepted, [refused.row for refused in outcome.refused]) == (3, [1])
+
+
+async def test_what_is_refused_is_told_after_each_chunk() -> None:
+    told: list[list[Refused]] = []
+    rows = [{"id": "refuse me"}, {"id": "a"}, {"id": "b"}, {"id": "c"}, {"id": "refuse me"}]
+    await import_events(Door().client(), rows, "history", "i", chunk=2, on_refused=lambda some: told.append([*some]))
+    assert told == [[Refused(0, "", "No")], [], [Refused(4, "", "No")], []]
+
+
+async def test_an_answer_that_is_not_intakes_ends_the_import_with_advice() -> None:
+    stranger = httpx.MockTransport(lambda _request: httpx.Response(404, text="<html>"))
+    async with httpx.AsyncClient(transport=stranger, base_url="http://elsewhere") as client:
+        with pytest.raises(ImportFailed, match="--url"):
+            await import_events(client, [{"id": "a"}], "history", "i")
