@@ -87,6 +87,31 @@ dimensions:
     assert "# who comes often" in found.after
 
 
+def test_a_tiny_amount_is_no_threshold_that_holds_for_everybody() -> None:
+    text = "metrics: {m: {sum: purchases}}\ndimensions: {d: {cases: [{value: a, when: m >= 123}]}}\n"
+    (one,) = calibrated(text, [0.5], {"m": [0.001, 0.002, 0.004, 0.0041]}, "d").proposals
+    assert (one.bound, one.share_after) == (Decimal("0.004"), 0.5)
+
+
+@pytest.mark.parametrize("again", ["*s", "{all: [*s]}"])
+def test_what_is_written_once_for_several_cases_is_left_and_said(again: str) -> None:
+    text = f"""
+metrics: {{m: {{sum: purchases}}}}
+dimensions:
+  one: {{cases: [{{value: a, when: &s m >= 100}}, {{value: b, when: m >= 10}}]}}
+  two: {{cases: [{{value: c, when: {again}}}]}}
+  three: {{cases: [&case {{value: d, enter: m >= 30, leave: m >= 20}}]}}
+  four: {{cases: [{{<<: *case, value: e}}]}}
+"""
+    values = {"m": [float(n) for n in range(1, 101)]}
+    judged = thresholds(text)
+    found = Calibration.of("rules.yaml", text, judged, values, [0.2, 0.5])
+    assert [(one.threshold.value, one.bound) for one in found.proposals] == [("b", Decimal(51))]
+    assert "one.a: its threshold stands for another case, too; write each out to calibrate it" in found.left
+    assert "three.d: its threshold stands for another case, too; write each out to calibrate it" in found.left
+    assert yaml.safe_load(found.after)["dimensions"]["one"]["cases"][1]["when"] == "m >= 51"
+
+
 @given(st.lists(st.floats(0.01, 1e9), min_size=1, max_size=200), st.floats(0.01, 0.99))
 def test_a_proposed_amount_is_short_and_holds_for_about_its_share(values: list[float], share: float) -> None:
     text = "metrics: {m: {sum: purchases}}\ndimensions: {d: {cases: [{value: a, when: m >= 123}]}}\n"
@@ -99,7 +124,8 @@ def test_a_proposed_amount_is_short_and_holds_for_about_its_share(values: list[f
 
 
 @pytest.mark.parametrize(
-    ("amount", "shown"), [("4983.27", "5000"), ("0.126", "0.13"), ("87", "87"), ("10440", "10000")]
+    ("amount", "shown"),
+    [("4983.27", "5000"), ("0.126", "0.13"), ("87", "87"), ("10440", "10000"), ("0.00417", "0.0042")],
 )
 def test_amounts_are_rounded_to_what_people_remember(amount: str, shown: str) -> None:
     assert f"{rounded(Decimal(amount)):f}" == shown

@@ -175,7 +175,7 @@ async def test_a_customer_that_goes_to_and_fro_flaps_under_the_candidate_only() 
     )
     world = SmallWorld(domain(STANDARD), 1)
     start, who = from_rfc3339("2026-01-01T00:00:00Z"), "00000000-0000-4000-8000-000000000001"
-    money = {"amount": {"amount": "10", "currency": "CNY"}}
+    money: Any = {"amount": {"amount": "10", "currency": "CNY"}}
     world.append(*(happened(who, "purchase.made", f"p{n}", start + 5 * n * DAY, **money) for n in range(4)))
     world.append(tick(0, start + 40 * DAY))
     tally, _ = await asked(world, STANDARD, short)
@@ -183,3 +183,22 @@ async def test_a_customer_that_goes_to_and_fro_flaps_under_the_candidate_only() 
     assert dict(spend.flapping) == {1: 1}
     assert spend.restless == [(7, who)]
     assert spend.parted["2026-01"] == 4
+
+
+@pytest.mark.parametrize("name", ["composites.buying", "level"])
+async def test_of_what_has_no_value_at_times_only_the_first_value_is_no_restlessness(name: str) -> None:
+    rules = """
+version: "1"
+base_currency: CNY
+metrics: {spend: {sum: purchases, within: WINDOW}}
+dimensions: {level: {cases: [{value: some, when: spend > 0}]}}
+composites: {buying: {when: level = some}}
+"""
+    long, short = rules.replace("WINDOW", "365d"), rules.replace("WINDOW", "2d")
+    world = SmallWorld(domain(long), 1)
+    start, who = from_rfc3339("2026-01-01T00:00:00Z"), "00000000-0000-4000-8000-000000000001"
+    money: Any = {"amount": {"amount": "10", "currency": "CNY"}}
+    world.append(*(happened(who, "purchase.made", f"p{n}", start + 5 * n * DAY, **money) for n in range(4)))
+    world.append(tick(0, start + 40 * DAY))
+    tally, _ = await asked(world, long, short)
+    assert tally.dimensions[name].restless == [(7, who)]

@@ -1,8 +1,9 @@
 """Thresholds proposed from how customers stand today: quantiles, and the file with them put in, its comments kept. Pure."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from difflib import unified_diff
 from itertools import pairwise
@@ -18,6 +19,8 @@ DIGITS = 2
 
 _SENTENCE = re.compile(r"\s*(?P<metric>\w+)\s*(?P<operator>>=|>)\s*(?P<bound>\d+(?:\.\d+)?)\s*")
 
+SHARED = "its threshold stands for another case, too; write each out to calibrate it"
+
 Values = Mapping[str, Sequence[float]]
 """Per metric, what it is for every customer for whom it is above zero."""
 
@@ -26,7 +29,7 @@ Values = Mapping[str, Sequence[float]]
 class Threshold:
     """One sentence `metric >= bound` that alone decides a case. `start`, `end`: where the bound stands in the text.
 
-    `leave`: the same of the case's lower threshold, where it has one.
+    `leave`: the same of the case's lower threshold, where it has one. `shared`: an alias lets it decide elsewhere, too.
     """
 
     dimension: str
@@ -37,6 +40,7 @@ class Threshold:
     start: int
     end: int
     leave: "Threshold | None" = None
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ def thresholds(text: str) -> list[Threshold]:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     sections = _members(root)
     counted = {name for name, body in _members(sections.get("metrics")).items() if _kind(body)}
+    uses = Counter(_places(root))
     found: list[Threshold] = []
     for dimension, body in _members(sections.get("dimensions")).items():
         for case in getattr(_members(body).get("cases"), "value", ()):
@@ -110,7 +115,7 @@ def thresholds(text: str) -> list[Threshold]:
             one = _threshold(dimension, parts, counted, "when", text) or _threshold(
                 dimension, parts, counted, "enter", text
             )
-            found += [one] if one is not None else []
+            found += [] if one is None else [replace(one, shared=_shared(parts, uses))]
     return found
 
 
@@ -134,7 +139,9 @@ def proposed(
         wanted: dict[int, Proposal] = {}
         for index, (case, share) in enumerate(zip(cases, shares, strict=False)):
             measured = sorted(values.get(case.metric, ()))
-            if measured:
+            if case.shared:
+                remarks.append(f"{dimension}.{case.value}: {SHARED}")
+            elif measured:
                 wanted[index] = _proposal(case, measured, share, case.metric in counts)
             else:
                 remarks.append(f"{dimension}.{case.value}: no customer has any {case.metric}")
@@ -163,8 +170,7 @@ def rounded(amount: Decimal) -> Decimal:
     """To `DIGITS` significant digits; whole from there on."""
     if amount == 0:
         return amount
-    place = amount.adjusted() - DIGITS + 1
-    step = Decimal(1).scaleb(max(place, -2))
+    step = Decimal(1).scaleb(amount.adjusted() - DIGITS + 1)
     return Decimal(f"{(amount / step).quantize(Decimal(1)) * step:f}")
 
 
@@ -210,6 +216,20 @@ def _threshold(dimension: str, parts: Mapping[str, Any], counted: set[str], key:
         leave = None
     place = found.span("bound")
     return Threshold(dimension, value, whole["metric"], whole["operator"], Decimal(whole["bound"]), *place, leave=leave)
+
+
+def _places(node: Any) -> Iterator[int]:
+    """Where every scalar stands, once for each place that it stands for."""
+    if isinstance(node, yaml.ScalarNode):
+        yield node.start_mark.index
+    elif isinstance(node, yaml.SequenceNode | yaml.MappingNode):
+        for below in node.value:
+            for one in below if isinstance(below, tuple) else (below,):
+                yield from _places(one)
+
+
+def _shared(case: Mapping[str, Any], uses: Mapping[int, int]) -> bool:
+    return any(uses[place] > 1 for key in ("when", "enter", "leave") for place in _places(case.get(key)))
 
 
 def _alone(node: Any) -> Any:

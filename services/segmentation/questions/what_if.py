@@ -209,7 +209,7 @@ def _count_history(dimension: Dimension, asked: Asked, customer_id: str, life: S
         dimension.parted[month] += 1
     for side in (ACTIVE, CANDIDATE):
         # To be in no segment yet is no restlessness: the first value is not counted.
-        times = [m.at for m in life if m.side == side and m.before is not None and m.at >= asked.since]
+        times = [m.at for m in [m for m in life if m.side == side][1:] if m.at >= asked.since]
         most = most_within(times, FLAPPING_WINDOW)
         if most > asked.flapping:
             dimension.flapping[side] += 1
