@@ -112,7 +112,7 @@ class Topics:
         try:
             return {(p.topic, p.partition): found.result(_SECONDS).offset for p, found in asked.items()}
         except TimeoutError:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001 - the client's own name
 
 
 def _stored(message: Message) -> Stored:
