@@ -68,19 +68,19 @@ def import_(
         raise _failed("choose --history or --replay", 2)
     mode: Mode = "history" if history else "replay" if replay else "live"
     settings = _settings()
-    task = importing.Task(
-        file, mapping, mode, sort, hold, dry_run, rejected or file.with_name(f"{file.name}.rejected.csv")
-    )
+    rejects = rejected or file.with_name(f"{file.name}.rejected.csv")
+    rules = settings.config_dir / "intake.yaml"
+    task = importing.Task(file, mapping, mode, sort, hold, dry_run, rejects, rules)
     where = url or f"http://{settings.host}:{settings.intake_port}"
     try:
-        outcome, refused, count = importing.run(task, where, _key(settings), sys.stderr)
+        outcome, refused, count = importing.run(task, where, "" if dry_run else _key(settings), sys.stderr)
     except (importing.WrongFile, importing.MappingError) as error:
         raise _failed(str(error), 2) from None
-    except importing.ImportFailed as error:
+    except (importing.ImportFailed, RulesError) as error:
         raise _failed(str(error)) from None
     except KeyboardInterrupt:
         raise _failed("interrupted; run the same command again to go on where it stopped") from None
-    _tell(outcome, len({line for line, _, _ in refused}), count, task.rejected, as_json)
+    _tell(outcome, refused, count, task.rejected, as_json)
 
 
 def _key(settings: Settings) -> str:

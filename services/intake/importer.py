@@ -93,10 +93,14 @@ async def _send(client: httpx.AsyncClient, import_id: str, lines: list[_Line], o
     outcome.accepted += answer["accepted"]
     outcome.repeated += answer["repeated"]
     for refused in answer["refused"]:
-        problem = refused["problem"]
-        errors = problem.get("errors") or [{"field": "", "reason": problem.get("detail") or problem["title"]}]
         row = lines[refused["index"]].row
-        outcome.refused += [Refused(row, error["field"], error["reason"]) for error in errors]
+        outcome.refused += [Refused(row, field, reason) for field, reason in reasons(refused["problem"])]
+
+
+def reasons(problem: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Field and reason of each error; a problem without errors has one, of no field."""
+    errors = problem.get("errors") or [{"field": "", "reason": problem.get("detail") or problem["title"]}]
+    return [(error["field"], error["reason"]) for error in errors]
 
 
 async def _asked(client: httpx.AsyncClient, path: str, body: bytes, kind: str) -> dict[str, Any]:

@@ -6,17 +6,23 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from secrets import token_bytes
+from typing import Any, Self, TextIO
 
 import httpx
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.intake.contracts import accepted_types, submission_model
-from services.intake.importer import ImportFailed, Mode, Outcome, Refused, import_events
+from services.intake.answering import problem
+from services.intake.checking import Checker, Sender, Stamp
+from services.intake.importer import TOO_LARGE, ImportFailed, Mode, Outcome, Refused, import_events, reasons, written
+from services.intake.imports import imported
 from services.intake.mapping import MappingError, Row, RowMapping, digest_of, load_mapping, rows_of, unsorted_lines
-from shared.web.problems import invalid
+from services.intake.refusal import Refusal
+from services.intake.rules import load_rules
+from services.intake.shapes import parse
+from shared.clock import wall_clock
+from shared.privacy import KEY_BYTES, BlindIndex
 
 SHOWN = 20
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -24,7 +30,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the command line asks. `rejected`: where refused rows are written."""
+    """What the command line asks. `rejected`: where refused rows are written; `rules`: intake's, for a dry run."""
 
     file: Path
     mapping: Path | None
@@ -33,42 +39,79 @@ class Task:
     hold: bool
     dry_run: bool
     rejected: Path
+    rules: Path
 
 
 class WrongFile(Exception):
     """Nothing was sent. The message says what to do."""
 
 
+class Rejected:
+    """The file of rejected rows (line, field, reason), written as they become known; none is left where there are none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __enter__(self) -> Self:
+        """Raises WrongFile where nothing can be written."""
+        try:
+            self._file = self._path.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise WrongFile(f"{self._path}: {error.strerror}; say with --rejected where rejected rows go") from None
+        self._rows = csv.writer(self._file)
+        self._rows.writerow(("line", "field", "reason"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if not self._lines and self._path.is_file():
+            self._path.unlink()
+
+    def add(self, line: int, field: str, reason: str) -> None:
+        """No cell is one that a spreadsheet would take for a formula."""
+        self._lines.add(line)
+        self._rows.writerow((line, _inert(field), _inert(reason)))
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _inert(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
 class Reading:
-    """The rows of one file, with the lines that cannot be read set aside."""
+    """The rows of one file; a line that cannot be read is rejected."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self._mapping: RowMapping | None = load_mapping(task.mapping) if task.mapping else None
         self.digest = digest_of(task.file)
-        self.rejected: list[tuple[int, str, str]] = []
         self.lines: list[int] = []
 
     def check(self) -> int:
         """The number of rows. Raises WrongFile where the order is wrong, MappingError where columns are missing."""
-        count = 0
+        count = readable = 0
 
         def counted() -> Iterator[Row]:
-            nonlocal count
+            nonlocal count, readable
             for row in self._rows():
                 count += 1
+                readable += row.document is not None
                 yield row
 
         wrong = unsorted_lines(counted())
         if wrong and self._task.mode != "live" and not self._task.sort:
-            more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-            shown = ", ".join(map(str, wrong[:SHOWN]))
-            raise WrongFile(
-                f"{self._task.file} is not sorted by time: lines {shown}{more}; add --sort to sort it first"
-            )
+            raise WrongFile(_unsorted(self._task.file, wrong))
+        if count and not readable and self._mapping is None:
+            raise WrongFile(f"{self._task.file}: no line is an event in JSON; what columns mean is said with --mapping")
         return count
 
-    def events(self) -> Iterator[Mapping[str, Any]]:
+    def events(self, rejected: Rejected) -> Iterator[Mapping[str, Any]]:
         rows: Iterable[Row] = self._rows()
         if self._task.sort:
             rows = sorted(rows, key=lambda row: row.at)
@@ -77,38 +120,41 @@ class Reading:
                 self.lines.append(row.line)
                 yield row.document
             elif row.error is not None:
-                self.rejected.append((row.line, row.error.field, row.error.reason))
-
-    def refused(self, refused: Iterable[Refused]) -> None:
-        self.rejected += [(self.lines[r.row], r.field, r.reason) for r in refused]
+                rejected.add(row.line, row.error.field, row.error.reason)
 
     def _rows(self) -> Iterator[Row]:
         return rows_of(self._task.file, self._mapping, self.digest)
 
 
-def dry_run(reading: Reading) -> int:
-    """Validates every row here and sends nothing; the number of good rows."""
-    good = 0
-    for index, event in enumerate(reading.events()):
-        problems = list(_faults(event))
-        good += not problems
-        reading.refused(Refused(index, field, reason) for field, reason in problems)
-    return good
+def _unsorted(file: Path, wrong: list[int]) -> str:
+    more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    shown = ", ".join(map(str, wrong[:SHOWN]))
+    return f"{file} is not sorted by time: lines {shown}{more}; add --sort to sort it first"
 
 
-def _faults(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    kind = accepted_types().get(str(event.get("type")))
-    if kind is None:
-        yield "type", "is no event type that may be sent"
-        return
+def dry_run(task: Task, reading: Reading, rejected: Rejected) -> None:
+    """Checks every row as intake would, but for what only its store knows, and sends nothing. Raises RulesError."""
+    checker = Checker(load_rules(task.rules), BlindIndex(token_bytes(KEY_BYTES)))
+    for event in reading.events(rejected):
+        for field, reason in _faults(checker, task, event):
+            rejected.add(reading.lines[-1], field, reason)
+
+
+def _faults(checker: Checker, task: Task, event: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    text = written(event)
+    if text is None:
+        return [("body", TOO_LARGE)]
+    stamp = Stamp(wall_clock(), None if task.mode == "live" else task.mode, size=len(text))
     try:
-        submission_model(kind).model_validate(event)
-    except ValidationError as error:
-        for fault in invalid(error.errors()).errors:
-            yield fault["field"], fault["reason"]
+        imported(checker, parse(text), Sender("dry-run"), stamp)
+    except Refusal as refusal:
+        return reasons(problem(refusal).body())
+    return ()
 
 
-async def send(task: Task, reading: Reading, count: int, client: httpx.AsyncClient, out: TextIO) -> Outcome:
+async def send(
+    task: Task, reading: Reading, rejected: Rejected, count: int, client: httpx.AsyncClient, out: TextIO
+) -> Outcome:
     """Raises ImportFailed."""
     began = time.monotonic()
     columns = (
@@ -128,42 +174,46 @@ async def send(task: Task, reading: Reading, count: int, client: httpx.AsyncClie
             speed = f"{done / max(time.monotonic() - began, 0.001):,.0f}"
             bar.update(shown, advance=rows, reached=str(last.get("time", ""))[:10], speed=speed)
 
-        import_id = f"{reading.digest}-{task.mode}"
+        def refused(found: Iterable[Refused]) -> None:
+            for one in found:
+                rejected.add(reading.lines[one.row], one.field, one.reason)
+            rejected.flush()
+
         return await import_events(
-            client, reading.events(), task.mode, import_id, name=task.file.name, hold=task.hold, progress=progress
+            client,
+            reading.events(rejected),
+            task.mode,
+            f"{reading.digest}-{task.mode}",
+            name=task.file.name,
+            hold=task.hold,
+            progress=progress,
+            on_refused=refused,
         )
 
 
-def write_rejected(path: Path, rejected: list[tuple[int, str, str]]) -> None:
-    """CSV with line, field, reason; no cell that a spreadsheet would take for a formula."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("line", "field", "reason"))
-        writer.writerows((line, _inert(field), _inert(reason)) for line, field, reason in sorted(rejected))
+def run(task: Task, url: str, key: str, out: TextIO) -> tuple[Outcome | None, int, int]:
+    """The outcome (None for a dry run), the numbers of rejected rows and of all.
 
-
-def _inert(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
-def run(task: Task, url: str, key: str, out: TextIO) -> tuple[Outcome | None, list[tuple[int, str, str]], int]:
-    """The outcome (None for a dry run), the rejected lines, the number of rows. Raises WrongFile, MappingError, ImportFailed."""
+    Raises WrongFile, MappingError, ImportFailed, RulesError.
+    """
     reading = Reading(task)
     count = reading.check()
+    if task.rejected.exists() and task.rejected.samefile(task.file):
+        raise WrongFile(f"{task.rejected} is the file itself; say with --rejected where rejected rows go")
     outcome = None
-    if task.dry_run:
-        dry_run(reading)
-    else:
-        outcome = asyncio.run(_sent(task, reading, count, url, key, out))
-        reading.refused(outcome.refused)
-    if reading.rejected:
-        write_rejected(task.rejected, reading.rejected)
-    return outcome, reading.rejected, count
+    with Rejected(task.rejected) as rejected:
+        if task.dry_run:
+            dry_run(task, reading, rejected)
+        else:
+            outcome = asyncio.run(_sent(task, reading, rejected, count, url, key, out))
+    return outcome, len(rejected), count
 
 
-async def _sent(task: Task, reading: Reading, count: int, url: str, key: str, out: TextIO) -> Outcome:
+async def _sent(
+    task: Task, reading: Reading, rejected: Rejected, count: int, url: str, key: str, out: TextIO
+) -> Outcome:
     async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}) as client:
-        return await send(task, reading, count, client, out)
+        return await send(task, reading, rejected, count, client, out)
 
 
 __all__ = ["ImportFailed", "MappingError", "Task", "WrongFile", "run"]

@@ -142,12 +142,7 @@ class Imports:
         stamp = Stamp(self._clock(), mark, count=len(documents), size=size)
         for index, document in enumerate(documents):
             try:
-                offer = self._checker.offer(document, sender, stamp)
-                if offer.claim is None:
-                    raise Refusal.of_field("id", "is required in an import")
-                if mark is not None and document.get("time") is None:
-                    raise Refusal.of_field("time", "is required in an import of the past")
-                yield index, offer
+                yield index, imported(self._checker, document, sender, stamp)
             except Refusal as refusal:
                 rows.refused.append((index, refusal))
 
@@ -216,6 +211,18 @@ class Imports:
             for p in range(PARTITIONS)
         )
         return Entry("", "", lines)
+
+
+def imported(checker: Checker, document: Any, sender: Sender, stamp: Stamp) -> Offer:
+    """The offer of one row. Raises Refusal."""
+    offer = checker.offer(document, sender, stamp)
+    if offer.claim is None:
+        raise Refusal.of_field("id", "is required in an import")
+    if offer.person.id is None and not offer.person.keys:
+        raise Refusal.of_field("customer", "needs id, external_id, phone or email")
+    if stamp.mark is not None and document.get("time") is None:
+        raise Refusal.of_field("time", "is required in an import of the past")
+    return offer
 
 
 def _later(last: Instant | None, time: Instant) -> Instant:
