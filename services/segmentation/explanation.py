@@ -1,12 +1,14 @@
 """What a decision rested on, gathered condition by condition: values against thresholds, and the events behind them."""
 
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 from services.segmentation.measures.facts import FOREVER, Moment
 from services.segmentation.measures.metrics import Metric, once
-from services.segmentation.measures.money import add, subtract
+from services.segmentation.measures.money import ONE, Rates, add, multiply, subtract
 from services.segmentation.measures.spend import NetSpend, Shares
+from services.segmentation.state import Part
 from shared.clock import Instant
 
 
@@ -87,14 +89,26 @@ def remarks(spend: NetSpend | Shares, moment: Moment) -> dict[str, dict[str, str
     within = spend.window.within
     first, after = spend.rates.first, -FOREVER if within is None else moment.at - within
     for time, _, _, parts, _ in moment.facts.recorded:
-        for currency, bought, back in parts:
-            if (back != "0" or first.get(currency, FOREVER) > time) and time > after:
-                net = subtract(Decimal(bought), Decimal(back))
-                if net < 0:
-                    _tally(found, "refunded_beyond", currency, -net)
-                elif first.get(currency, FOREVER) > time:
-                    _tally(found, "unconverted", currency, net)
+        if time > after and any(back != "0" or first.get(currency, FOREVER) > time for currency, _, back in parts):
+            _remark(found, spend.rates, time, parts)
     return found
+
+
+def _remark(found: dict[str, dict[str, str]], rates: Rates, time: Instant, parts: tuple[Part, ...]) -> None:
+    """As the order's money is judged: several currencies that have rates in the base currency, all others in their own."""
+    rated: list[tuple[str, Decimal, Decimal]] = []
+    for currency, bought, back in parts:
+        net, rate = subtract(Decimal(bought), Decimal(back)), rates.rate(currency, time)
+        if rate is not None:
+            rated.append((currency, net, rate))
+        else:
+            _tally(found, "refunded_beyond" if net < 0 else "unconverted", currency, net.copy_abs())
+    if len(rated) > 1:
+        total = reduce(add, (multiply(net, rate) for _, net, rate in rated))
+        rated = [(rates.base, total, ONE)]
+    for currency, net, _ in rated:
+        if net < 0:
+            _tally(found, "refunded_beyond", currency, net.copy_abs())
 
 
 def _tally(found: dict[str, dict[str, str]], remark: str, currency: str, amount: Decimal) -> None:

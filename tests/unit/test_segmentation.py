@@ -173,6 +173,25 @@ def test_refunds_beyond_what_was_bought_are_reported(domain: SegmentationDomain)
     assert because.values["refunded_beyond"].value == {"CNY": "50"}
 
 
+@pytest.mark.parametrize(
+    ("refunds", "reported"),
+    [
+        ([("USD", "5")], None),  # some 35 yuan of the 100
+        ([("USD", "50")], {"CNY": "255.00"}),  # of 355 yuan 100 were bought
+        ([("XYZ", "5")], {"XYZ": "5"}),
+        ([("CNY", "120"), ("XYZ", "5")], {"CNY": "20", "XYZ": "5"}),
+    ],
+)
+def test_what_is_refunded_beyond_an_order_is_judged_as_its_money_is(
+    domain: SegmentationDomain, refunds: list[tuple[str, str]], reported: dict[str, str] | None
+) -> None:
+    facts = [bought("p", T0, "100", "o")]
+    facts += [Fact("refund", f"r{n}", T0 + n, T0 + n, "o", *refund) for n, refund in enumerate(refunds, 1)]
+    found, _ = driven(domain, [*facts, bought("q", T0 + DAY, "2000")], T0 + DAY)
+    values = change_of(found[-1][1], "spend_level").because.values
+    assert (values["refunded_beyond"].value if "refunded_beyond" in values else None) == reported
+
+
 def test_the_rate_of_the_orders_own_day(domain: SegmentationDomain) -> None:
     reform = from_rfc3339("2005-07-21T00:00:00Z")
     book = Book((), (), None)
