@@ -92,6 +92,13 @@ async def test_what_was_known_then_and_what_was_true_then(world: ReadWorld, clie
     assert before["memberships"] == {}, "nothing had happened yet"
 
 
+async def test_of_who_objects_now_no_profile_of_the_past_is_made(world: ReadWorld, client: Client) -> None:
+    world.world.append(*story(), happened(ANNE, "customer.objected", "no", START + 21 * DAY))
+    await world.work()
+    answer = await client.get(f"/customers/{ANNE}/segments", at=to_rfc3339(START + 6 * DAY))
+    assert (answer["memberships"], answer["composites"], answer["objected"]) == ({}, [], True)
+
+
 async def test_what_was_known_then_says_since_when_and_why(world: ReadWorld, client: Client) -> None:
     world.world.append(*story())
     await world.work()

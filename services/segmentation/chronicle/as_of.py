@@ -1,15 +1,15 @@
 """What was true at an instant, with all that is known now: one customer's records replayed in the order in which they happened."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
+from services.segmentation.chronicle.statements import Heard, objects_now, unreplaced
 from services.segmentation.chronicle.trail import Trail
 from services.segmentation.domain import SegmentationDomain
 from services.segmentation.state import CustomerState
 from shared.clock import Instant
 from shared.events.catalog import CUSTOMERS
-from shared.events.codec import UndecodableEvent, decode
-from shared.events.envelope import Event
-from shared.processing.arrivals import position_key
+from shared.processing.arrivals import Arrival, arrive, position_key
 from shared.processing.document import Document
 from shared.processing.ports import LogScanner
 from shared.processing.records import TopicPartition
@@ -35,18 +35,18 @@ class AsOf:
         if not offsets or offsets[-1] < applied:
             raise NotFollowedYet(document.id)
         place = TopicPartition(CUSTOMERS.name, document.partition)
-        events = [event for run in runs(offsets) for event in await self._read(place, run)]
-        return replayed(domain, document.id, events, at)
+        arrivals = [arrival for run in runs(offsets) for arrival in await self._read(place, run)]
+        return replayed(domain, document.id, arrivals, at)
 
-    async def _read(self, place: TopicPartition, run: Sequence[int]) -> list[Event]:
-        wanted, position, found = set(run), run[0], []
+    async def _read(self, place: TopicPartition, run: Sequence[int]) -> list[Arrival]:
+        wanted, position, found = set(run), run[0], list[Arrival]()
         while position <= run[-1]:
             records = await self._scanner.read(place, position, run[-1] + 1, AT_ONCE)
             if not records:
                 break
-            found += [record.value or b"" for record in records if record.offset in wanted]
+            found += [arrive(record) for record in records if record.offset in wanted]
             position = records[-1].offset + 1
-        return [event for value in found if (event := _decoded(value)) is not None]
+        return found
 
 
 def runs(offsets: Sequence[int]) -> list[list[int]]:
@@ -60,33 +60,39 @@ def runs(offsets: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def replayed(domain: SegmentationDomain, customer_id: str, events: Iterable[Event], at: Instant) -> CustomerState:
+def replayed(domain: SegmentationDomain, customer_id: str, arrivals: Iterable[Arrival], at: Instant) -> CustomerState:
     """As if everything had been heard of at once when it happened: what happened after `at` is left out, and what time
-    alone did up to `at` is in. Of equal instants the earlier in the log comes first; an event that came twice counts once."""
-    state = domain.initial(customer_id)
-    for event in sorted(_once(events), key=lambda event: event.occurred_at):
-        if event.occurred_at > at:
+    alone did up to `at` is in. Of equal instants the earlier in the log comes first; an event that came twice counts once.
+
+    Who objects to profiling now is not profiled for the past either.
+    """
+    state, heard = domain.initial(customer_id), _heard(arrivals)
+    if objects_now(heard):
+        return state.model_copy(update={"objected": True})
+    for event, since in sorted(unreplaced(heard), key=attrgetter("at")):
+        if since > at:
             break
-        state = _on_time(domain, state, event.occurred_at)
-        state = domain.on_event(state, event, event.occurred_at).state
+        state = _on_time(domain, state, since)
+        state = domain.on_event(state, event, since).state
     return _on_time(domain, state, at)
 
 
-def _once(events: Iterable[Event]) -> list[Event]:
-    first: dict[tuple[str, str], Event] = {}
-    for event in events:
-        first.setdefault((event.source, event.id), event)
-    return list(first.values())
+def _heard(arrivals: Iterable[Arrival]) -> list[Heard]:
+    """In the order of the log. What comes from the future counts from when it was taken in."""
+    found: list[Heard] = []
+    seen: set[tuple[str, str]] = set()
+    clock = 0
+    for arrival in arrivals:
+        event = arrival.event
+        if event is None or (event.source, event.id) in seen:
+            continue
+        seen.add((event.source, event.id))
+        clock = max(clock, arrival.logical_time)
+        found.append(Heard(event, min(event.occurred_at, clock)))
+    return found
 
 
 def _on_time(domain: SegmentationDomain, state: CustomerState, until: Instant) -> CustomerState:
     while (due := domain.wake_at(state)) is not None and due <= until:
         state = domain.on_time(state, due).state
     return state
-
-
-def _decoded(value: bytes) -> Event | None:
-    try:
-        return decode(value)
-    except UndecodableEvent:
-        return None
