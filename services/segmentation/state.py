@@ -37,9 +37,9 @@ Segment = tuple[Membership, Instant, Instant | None]
 
 class CustomerState(Model):
     """Orders, refunds and the entries of streams are sorted by time. `goods`: what orders that name categories were spent on, by
-    the order's first event id. `segments`: per dimension; `composites` likewise (None: not evaluated, or objected).
-    `held`: until when a dimension with a minimum dwell publishes nothing. `ever`: values that latches remember.
-    `next_at`: the soonest instant at which time alone changes anything.
+    the order's first event id. `dropped`: events that orders no longer name, and refunds given up. `segments`: per dimension;
+    `composites` likewise (None: not evaluated, or objected). `held`: until when a dimension with a minimum dwell publishes
+    nothing. `ever`: values that latches remember. `next_at`: the soonest instant at which time alone changes anything.
 
     Plain tuples and text, because this is written as JSON with every batch and read back faster than nested models.
     """
@@ -49,6 +49,7 @@ class CustomerState(Model):
     refunds: tuple[Refund, ...] = ()
     folded: Folded | None = None
     goods: dict[str, tuple[Weights, ...]] = {}
+    dropped: int = 0
     streams: dict[str, tuple[Entry, ...]] = {}
     folds: dict[str, Fold] = {}
     facets: dict[str, Stated] = {}
@@ -61,8 +62,9 @@ class CustomerState(Model):
 
     @property
     def given_up(self) -> int:
-        """How many events were folded to keep within the limits."""
-        return (self.folded[2] if self.folded is not None else 0) + sum(fold[2] for fold in self.folds.values())
+        """How many events no longer count, or are no longer named, to keep within the limits."""
+        orders = self.folded[2] if self.folded is not None else 0
+        return orders + sum(fold[2] for fold in self.folds.values()) + self.dropped
 
     def memberships(self) -> dict[str, Membership]:
         return {name: value for name, (value, _, _) in self.segments.items() if value is not None}

@@ -29,8 +29,8 @@ def off_by(milliseconds: int) -> Any:
 def at_its_own_time(with_refund: Any) -> Any:
     """As if no refund ever had an order."""
 
-    def booked(book: Any, rates: Any, limit: int, at: int, event_id: str, _order_id: str | None, money: Any) -> Any:
-        return with_refund(book, rates, limit, at, event_id, None, money)
+    def booked(book: Any, rates: Any, limits: Any, at: int, event_id: str, _order_id: str | None, money: Any) -> Any:
+        return with_refund(book, rates, limits, at, event_id, None, money)
 
     return booked
 
@@ -48,9 +48,9 @@ def never_matched_later(with_purchase: Any) -> Any:
 def at_its_first_seen(with_purchase: Any) -> Any:
     """An earlier part of an order that comes late does not move it."""
 
-    def booked(book: Any, rates: Any, limit: int, at: int, event_id: str, order_id: str | None, *rest: Any) -> Any:
+    def booked(book: Any, rates: Any, limits: Any, at: int, event_id: str, order_id: str | None, *rest: Any) -> Any:
         known = next((order[0] for order in book.orders if order[2] == order_id and order_id is not None), at)
-        return with_purchase(book, rates, limit, max(at, known), event_id, order_id, *rest)
+        return with_purchase(book, rates, limits, max(at, known), event_id, order_id, *rest)
 
     return booked
 

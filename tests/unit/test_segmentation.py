@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from services.segmentation.domain import SegmentationDomain
+from services.segmentation.language.grammar import Limits
 from services.segmentation.language.program import compile_rules
 from services.segmentation.language.spans import parse_span, write_span
 from services.segmentation.measures.money import Rates
@@ -196,8 +197,8 @@ def test_the_rate_of_the_orders_own_day(domain: SegmentationDomain) -> None:
     reform = from_rfc3339("2005-07-21T00:00:00Z")
     book = Book((), (), None)
     for number, at in enumerate((reform - 1, reform)):
-        book = with_purchase(book, domain.program.rates, 9, at, f"p{number}", f"o{number}", money("100", "USD"))
-    book = with_refund(book, domain.program.rates, 9, reform + YEAR, "r", "o0", money("50", "USD"))
+        book = with_purchase(book, domain.program.rates, Limits(), at, f"p{number}", f"o{number}", money("100", "USD"))
+    book = with_refund(book, domain.program.rates, Limits(), reform + YEAR, "r", "o0", money("50", "USD"))
     assert [order[4] for order in book.orders] == ["414.00", "809.00"]
 
 

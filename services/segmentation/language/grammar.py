@@ -303,7 +303,8 @@ class CompositeRule(Strict):
 
 
 class Limits(Strict):
-    """Per customer: orders, and events of each stream."""
+    """Per customer: orders, and events of each stream; per order: payments and refunds that it names."""
 
     orders: Annotated[int, Field(ge=1, le=10_000)] = 512
+    payments: Annotated[int, Field(ge=1, le=10_000)] = 64
     events: Annotated[int, Field(ge=1, le=10_000)] = 512

@@ -27,12 +27,13 @@ class Record(NamedTuple):
 
     def fields(self) -> dict[str, Any]:
         """As `CustomerState` keeps them."""
-        orders, refunds, folded, goods = self.book
+        orders, refunds, folded, goods, dropped = self.book
         return {
             "orders": orders,
             "refunds": refunds,
             "folded": folded,
             "goods": goods,
+            "dropped": dropped,
             "streams": self.streams,
             "folds": self.folds,
             "facets": self.facets,
@@ -40,7 +41,7 @@ class Record(NamedTuple):
 
 
 def record_of(state: CustomerState) -> Record:
-    book = Book(state.orders, state.refunds, state.folded, state.goods)
+    book = Book(state.orders, state.refunds, state.folded, state.goods, state.dropped)
     return Record(book, state.streams, state.folds, state.facets)
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
+from services.segmentation.language.grammar import Limits
 from services.segmentation.measures.money import ZERO, Rates, add, multiply, subtract
 from services.segmentation.state import Folded, Order, Part, Refund, Weights
 from shared.clock import Instant
@@ -23,12 +24,13 @@ class Book(NamedTuple):
     refunds: tuple[Refund, ...]
     folded: Folded | None
     goods: Goods = MappingProxyType({})
+    dropped: int = 0
 
 
 def with_purchase(
     book: Book,
     rates: Rates,
-    limit: int,
+    limits: Limits,
     at: Instant,
     event_id: str,
     order_id: str | None,
@@ -45,13 +47,21 @@ def with_purchase(
         time, ids, parts = min(at, known[0]), (*known[1], event_id), _merged(known[3], bought)
     for refund in waiting:
         ids, parts = ids + refund[1], _merged(parts, refund[3])
-    order = (time, ids, order_id, parts, net_of(rates, time, parts))
+    named = _named(ids, limits)
+    order = (time, named, order_id, parts, net_of(rates, time, parts))
     refunds = tuple(refund for refund in book.refunds if refund not in waiting) if waiting else book.refunds
-    goods = _with_goods(book.goods, known, ids[0], weights, money)
-    return _bounded(Book(_placed(book.orders, known, order), refunds, book.folded, goods), limit)
+    goods = _with_goods(book.goods, known, ids[0], weights, money, limits)
+    dropped = book.dropped + len(ids) - len(named)
+    return _bounded(Book(_placed(book.orders, known, order), refunds, book.folded, goods, dropped), limits.orders)
 
 
-def _with_goods(goods: Goods, known: Order | None, key: str, weights: Weights, money: Money) -> Goods:
+def _named(ids: tuple[str, ...], limits: Limits) -> tuple[str, ...]:
+    """The first, by which the order is known, and the newest."""
+    surplus = len(ids) - limits.payments
+    return ids if surplus <= 0 else (ids[0], *ids[surplus + 1 :])
+
+
+def _with_goods(goods: Goods, known: Order | None, key: str, weights: Weights, money: Money, limits: Limits) -> Goods:
     """What names no category still weighs, where another part of the order names one."""
     if not weights and key not in goods:
         return goods
@@ -59,21 +69,35 @@ def _with_goods(goods: Goods, known: Order | None, key: str, weights: Weights, m
     if known is not None:
         before = goods.get(key) or tuple((("", currency, bought),) for currency, bought, _ in known[3])
     added = weights or (("", money.currency, f"{money.amount:f}"),)
-    return {**goods, key: (*before, added)}
+    return {**goods, key: _fewer((*before, added), limits.payments)}
+
+
+def _fewer(purchases: tuple[Weights, ...], limit: int) -> tuple[Weights, ...]:
+    """Of the oldest beyond the limit only the amounts, without categories."""
+    if len(purchases) <= limit:
+        return purchases
+    surplus = len(purchases) - limit + 1
+    amounts: dict[str, str] = {}
+    for (_, currency, amount), *_ in purchases[:surplus]:
+        amounts[currency] = _sum(amounts.get(currency, "0"), amount)
+    return (*((("", currency, amount),) for currency, amount in amounts.items()), *purchases[surplus:])
 
 
 def with_refund(
-    book: Book, rates: Rates, limit: int, at: Instant, event_id: str, order_id: str | None, money: Money
+    book: Book, rates: Rates, limits: Limits, at: Instant, event_id: str, order_id: str | None, money: Money
 ) -> Book:
     """Lowers its own order, at the order's rate; without one it is negative spend at its own time until it is matched."""
     back = ((money.currency, "0", f"{max(money.amount, ZERO):f}"),)
     known = _find(book.orders, order_id)
     if known is None:
         refund = (at, (event_id,), order_id, back, _negative(rates, at, back[0]))
-        return book._replace(refunds=_placed(book.refunds, None, refund)[-limit:])
-    parts = _merged(known[3], back)
-    order = (known[0], (*known[1], event_id), order_id, parts, net_of(rates, known[0], parts))
-    return book._replace(orders=_placed(book.orders, known, order))
+        refunds = _placed(book.refunds, None, refund)
+        surplus = max(len(refunds) - limits.orders, 0)
+        return book._replace(refunds=refunds[surplus:], dropped=book.dropped + surplus)
+    parts, ids = _merged(known[3], back), (*known[1], event_id)
+    named = _named(ids, limits)
+    order = (known[0], named, order_id, parts, net_of(rates, known[0], parts))
+    return book._replace(orders=_placed(book.orders, known, order), dropped=book.dropped + len(ids) - len(named))
 
 
 def net_of(rates: Rates, at: Instant, parts: tuple[Part, ...]) -> str | None:
@@ -147,4 +171,4 @@ def _bounded(book: Book, limit: int) -> Book:
         folded = (min(first, bought[0]), max(last, bought[-1]), count + len(bought))
     kept = book.orders[-limit:]
     goods = {order[1][0]: book.goods[order[1][0]] for order in kept if order[1][0] in book.goods}
-    return Book(kept, book.refunds, folded, goods)
+    return Book(kept, book.refunds, folded, goods, book.dropped)

@@ -82,12 +82,12 @@ class Recorder:
         return record, frozenset(touched)
 
     def _booked(self, book: Book, event: Event, time: Instant) -> Book:
-        data, limit = event.data, self._limits.orders
+        data, limits = event.data, self._limits
         if isinstance(data, PurchaseMade):
             weights = weighed(data) if self._goods else ()
-            return with_purchase(book, self._rates, limit, time, event.id, data.order_id, data.amount, weights)
+            return with_purchase(book, self._rates, limits, time, event.id, data.order_id, data.amount, weights)
         assert isinstance(data, PurchaseRefunded)  # noqa: S101 - the only other event that is booked
-        return with_refund(book, self._rates, limit, time, event.id, data.order_id, data.amount)
+        return with_refund(book, self._rates, limits, time, event.id, data.order_id, data.amount)
 
     def _entered(self, record: Record, stream: Stream, entry: Entry, at: Instant) -> Record:
         name, folds = stream.name, record.folds
