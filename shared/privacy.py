@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 import time
 import unicodedata
@@ -29,6 +30,10 @@ CACHE_SECONDS = 60.0
 CACHE_KEYS = 10_000
 
 IndexKind = Literal["phone", "email", "external", "content"]
+
+_LOCAL = re.compile(r"""[^\s"(),:;<>@\[\\\]]+""")
+_LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 
 
 class Erased(Enum):
@@ -196,24 +201,29 @@ class BlindIndex:
 
 
 def normalise_phone(text: str, region: str = "CN") -> str:
-    """E.164. `region` (ISO 3166) reads numbers without a country code. ValueError, without the number, otherwise."""
+    """E.164, followed by `;ext=` (RFC 3966) where it has an extension, behind which sits somebody else.
+
+    `region` (ISO 3166) reads numbers without a country code. ValueError, without the number, otherwise: also for a local
+    number, since many cities have the same.
+    """
     try:
         number = phonenumbers.parse(unicodedata.normalize("NFKC", text), region)
     except phonenumbers.NumberParseException:
         raise ValueError("is no phone number") from None
-    if not phonenumbers.is_possible_number(number):
-        raise ValueError("is no possible phone number")
-    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+    if not phonenumbers.is_valid_number(number):
+        raise ValueError("is no phone number with its area code")
+    extension = f";ext={number.extension}" if number.extension else ""
+    return f"{phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)}{extension}"
 
 
 def normalise_email(text: str) -> str:
     """Lower case (no provider of note tells cases apart), the domain in ASCII. ValueError, without the text, else."""
-    local, _, domain = unicodedata.normalize("NFKC", text).strip().casefold().rpartition("@")
+    local, _, domain = unicodedata.normalize("NFKC", text).strip().lower().rpartition("@")
     try:
         ascii_domain = domain.encode("idna").decode()
     except UnicodeError:
         raise ValueError("is no e-mail address") from None
-    if not local or "." not in ascii_domain or any(c.isspace() or c == "@" for c in local + ascii_domain):
+    if not (_LOCAL.fullmatch(local) and local.isprintable() and _DOMAIN.fullmatch(ascii_domain)):
         raise ValueError("is no e-mail address")
     return f"{local}@{ascii_domain}"
 
