@@ -49,6 +49,42 @@ def test_a_gap_is_noticed_and_stays_known_while_the_table_is_right(table: Member
     assert subscriber.prove(table) == 1
 
 
+def test_a_replay_fills_the_gap_and_leaves_the_table_right(table: Memberships) -> None:
+    """The past comes again after what is newer, among repeats; each number that was missing counts once."""
+    for number, value in ((1, "low"), (4, "high"), (6, "top")):
+        table.apply(event(ANA, number, value=value))
+    assert table.proof()["missed"] == 3
+    for number in (2, 3, 3, 4):
+        assert table.apply(event(ANA, number, value="low")) == 0
+    assert (table.proof()["missed"], subscriber.prove(table)) == (1, 1)
+    for number in (5, 6):
+        table.apply(event(ANA, number, value="low"))
+    assert table.of(ANA) == {"value": "top"}
+    assert table.proof() == {"customers": 1, "numbers": 6, "applied": 6, "missed": 0}
+    assert subscriber.prove(table) == 0
+
+
+def test_composites_are_kept_beside_the_segments(table: Memberships) -> None:
+    first, second = event(ANA, 1, value="high"), event(ANA, 3, value="low")
+    first["data"]["composites"], second["data"]["composites"] = ["vip", "win_back"], ["win_back"]
+    table.apply(first)
+    assert table.composites(ANA) == ["vip", "win_back"]
+    table.apply(second)
+    table.apply(event(ANA, 2, value="high"))
+    assert (table.of(ANA), table.composites(ANA)) == ({"value": "low"}, ["win_back"])
+    assert table.composites(BO) == []
+
+
+def test_of_whoever_was_forgotten_nothing_is_owed_any_more(table: Memberships) -> None:
+    """What had not been told yet was withdrawn: no replay will bring it."""
+    table.apply(event(ANA, 1, value="high"))
+    table.apply(event(ANA, 3, value="low"))
+    assert table.apply({"id": "x", "subject": ANA, "sequence": "9", "data": {"receipt_id": "r"}}) == 0
+    table.apply(event(ANA, 2, value="high"))
+    assert (table.of(ANA), table.composites(ANA)) == (None, [])
+    assert subscriber.prove(table) == 0
+
+
 def test_whoever_was_forgotten_is_forgotten_here_and_does_not_come_back(table: Memberships) -> None:
     table.apply(event(ANA, 1, value="high"))
     table.apply({"id": "x", "subject": ANA, "sequence": "2", "data": {"receipt_id": "r"}})
