@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 import traceback
+import warnings
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -14,7 +15,7 @@ REDACTED = "[redacted]"
 
 ALLOWED = frozenset(
     """
-    action attempt attempts batch behind_seconds bytes chunk code collection command count customer_id
+    action attempt attempts batch behind_seconds bytes category chunk code collection command count customer_id
     customers documents duration_seconds emitted epoch error event_type events expected field fields file
     group host import_id instance key_id lag late line line_number method offset offsets operation outcome
     parked partition partitions path_template pid port position positions principal process published queued
@@ -27,6 +28,8 @@ nothing of the person."""
 
 OUR_PACKAGES = ("shared", "services", "deploy")
 LONGEST = 500
+
+log = logging.getLogger(__name__)
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
@@ -42,7 +45,20 @@ def configure_logging(service: str, level: str = "INFO", stream: TextIO | None =
     root.setLevel(logging.WARNING)
     for package in OUR_PACKAGES:
         logging.getLogger(package).setLevel(level)
-    logging.captureWarnings(capture=True)
+    warnings.showwarning = _log_warning
+
+
+def _log_warning(
+    message: Warning | str,  # noqa: ARG001 - the names are those of `warnings.showwarning`
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """Not its text, which may quote the value that it warns about, nor the line of code."""
+    extra = {"category": category.__name__, "file": _within(filename), "line": lineno}
+    log.warning("a warning was given", extra=extra)
 
 
 class JsonLines(logging.Formatter):
@@ -104,4 +120,8 @@ def _exception(error: BaseException) -> dict[str, Any]:
 
 def _places(trace: TracebackType | None) -> list[str]:
     frames = traceback.extract_tb(trace)[-5:]
-    return [f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+    return [f"{_within(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
+
+
+def _within(filename: str) -> str:
+    return filename.rpartition("site-packages/")[2]

@@ -67,7 +67,6 @@ def stream() -> Iterator[io.StringIO]:
     configure_logging("intake", "DEBUG", stream)
     yield stream
     root.handlers[:] = before
-    logging.captureWarnings(capture=False)
     for package in ("shared", "services", "deploy"):
         logging.getLogger(package).setLevel(logging.NOTSET)
 

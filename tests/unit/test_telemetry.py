@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,6 @@ def stream() -> Iterator[io.StringIO]:
     root.setLevel(before[1])
     for logger in ours:
         logger.setLevel(logging.NOTSET)
-    logging.captureWarnings(capture=False)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -58,6 +58,19 @@ def test_a_library_is_heard_from_warning_on_and_scrubbed(stream: io.StringIO) ->
     library.debug("record %s", CANARY)
     library.warning("could not take %s of %s", CANARY, PHONE)
     assert [line["message"] for line in lines(stream)] == [f"could not take {REDACTED} of {REDACTED}"]
+
+
+def test_a_warning_shows_its_category_and_place_and_never_its_text(stream: io.StringIO) -> None:
+    """Pydantic's serializer quotes the value that it warns about."""
+    with warnings.catch_warnings():
+        configure_logging("intake", "DEBUG", stream)
+        warnings.simplefilter("always")
+        warnings.warn(f"the value is {CANARY} of Li Lei", UserWarning, stacklevel=1)
+    (line,) = lines(stream)
+    assert (line["level"], line["category"]) == ("WARNING", "UserWarning")
+    assert line["file"].endswith("test_telemetry.py")
+    assert isinstance(line["line"], int)
+    assert "Li Lei" not in stream.getvalue()
 
 
 def test_an_exception_shows_its_type_and_place_but_its_message_only_if_it_is_ours(stream: io.StringIO) -> None:
