@@ -123,11 +123,10 @@ def _needs(fact: Fact) -> tuple[str, ...]:
     return tuple(fact.said.get("needs", ())) if fact.kind in ("inquiry.received", "survey.answered") else ()
 
 
-def _budget(fact: Fact) -> tuple[Fraction] | None:
-    """Of an inquiry, in the base currency at its date; without a rate there is none. In a tuple, for zero counts too."""
+def _budget(fact: Fact) -> tuple[Fraction | None] | None:
+    """Of an inquiry, in the base currency at its date. In a tuple, for zero counts too, and so does what has no rate."""
     budget = fact.said.get("budget") if fact.kind == "inquiry.received" else None
-    worth = None if budget is None else converted(budget["currency"], Fraction(budget["amount"]), fact.counts_at)
-    return None if worth is None else (worth,)
+    return None if budget is None else (converted(budget["currency"], Fraction(budget["amount"]), fact.counts_at),)
 
 
 def _stated(facts: Sequence[Fact]) -> dict[str, tuple[str | tuple[str, ...] | None, str]]:

@@ -88,13 +88,12 @@ def _points(known: Known, at: int) -> dict[str, Measure]:
 
 def _said(known: Known, at: int) -> dict[str, Measure]:
     opinion = between(known.opinions, at - HALF, at)[-1:]
-    wishes = between(known.wishes, at - YEAR, at)
-    budget = between(known.budgets, at - YEAR, at)[-1:]
-    needs = tuple(sorted({need for wish in wishes for need in wish.worth}))
+    needs = tuple(sorted({need for wish in known.wishes for need in wish.worth}))
+    budget = known.budgets[-1:]
     return {
         "opinion": Measure(opinion[0].worth if opinion else None, opinion, ((known.opinions, HALF),)),
-        "needs_named": Measure(needs, wishes, ((known.wishes, YEAR),)),
-        "budget": Measure(budget[0].worth[0] if budget else None, budget, ((known.budgets, YEAR),)),
+        "needs_named": Measure(needs, known.wishes),
+        "budget": Measure(budget[0].worth[0] if budget else None, budget),
     }
 
 

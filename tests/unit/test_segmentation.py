@@ -193,6 +193,26 @@ def test_what_is_refunded_beyond_an_order_is_judged_as_its_money_is(
     assert (values["refunded_beyond"].value if "refunded_beyond" in values else None) == reported
 
 
+def asked(event_id: str, at: int, needs: list[str], budget: str, currency: str = "CNY") -> Fact:
+    said = {"needs": needs, "budget": {"amount": budget, "currency": currency}}
+    return Fact("inquiry.received", event_id, at, at, said=said)
+
+
+def test_needs_and_the_budget_stand_as_stated_however_long_ago(domain: SegmentationDomain) -> None:
+    _, drive = driven(domain, [asked("i", T0, ["price", "gift"], "5000")], T0 + 9 * YEAR)
+    memberships = drive.state.memberships()
+    assert (memberships["needs"], memberships["budget_band"]) == (("gift", "price"), "medium")
+    assert domain.wake_at(drive.state) is None
+
+
+def test_a_newer_budget_without_a_rate_leaves_no_old_band(domain: SegmentationDomain) -> None:
+    facts = [asked("i", T0, [], "5000"), asked("j", T0 + DAY, [], "9", "XYZ"), asked("k", T0 + 2 * DAY, [], "900")]
+    found, _ = driven(domain, facts, T0 + 2 * DAY)
+    changes = [change_of(event, "budget_band") for _, event in found]
+    assert [change.to for change in changes] == ["medium", None, "low"]
+    assert (changes[1].because.values["budget"].value, changes[1].because.events) == (None, ("j",))
+
+
 def test_the_rate_of_the_orders_own_day(domain: SegmentationDomain) -> None:
     reform = from_rfc3339("2005-07-21T00:00:00Z")
     book = Book((), (), None)

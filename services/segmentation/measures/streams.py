@@ -37,13 +37,16 @@ class Fit(NamedTuple):
     ranges: tuple[tuple[str, Test], ...]
 
     def worth(self, data: Data, rates: Rates, at: Instant) -> tuple[int, Kept] | None:
-        """Points and value; None where the entry does not fit the event."""
+        """Points and value; None where the entry does not fit the event. Money without a rate is an entry without a value."""
         if not all(_any(test, field.of(data)) for field, test in self.where):
             return None
         if self.value is None:
             return self.points, None
-        kept = text_of(self.value.of(data), rates, at)
-        if kept is not None and self.ranges:
+        value = self.value.of(data)
+        kept = text_of(value, rates, at)
+        if kept is None:
+            return (self.points, None) if isinstance(value, Money) else None
+        if self.ranges:
             kept = next((name for name, test in self.ranges if test(kept)), None)
         return None if kept is None else (self.points, kept)
 
