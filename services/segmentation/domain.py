@@ -50,7 +50,7 @@ class SegmentationDomain:
             return self._evaluated(state, record_of(state), at, ()) if unseen else Decision(state)
         record, touched = self._recorder.take(record_of(state), event, at)
         if state.objected:
-            return Decision(state.model_copy(update=record.fields()))
+            return self._decided(state, [], record.fields())
         if not touched and state.composites is not None:
             return Decision(state)
         return self._evaluated(state, record, at, touched)
@@ -140,8 +140,9 @@ class SegmentationDomain:
         return self._decided(state, changes, gone)
 
     def _decided(self, state: CustomerState, changes: Changes, update: dict[str, Any]) -> Decision[CustomerState]:
-        state = state.model_copy(update=update)
-        return Decision(state, (self._event(state, changes),) if changes else ())
+        decided = state.model_copy(update=update)
+        events = (self._event(decided, changes),) if changes else ()
+        return Decision(decided, events, decided.given_up - state.given_up)
 
     def _event(self, state: CustomerState, changes: Changes) -> SegmentsChanged:
         return SegmentsChanged.model_validate(

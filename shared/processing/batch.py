@@ -39,9 +39,12 @@ class Outcome:
     confirmed: dict[str, int] = field(default_factory=dict)
     news: set[int] = field(default_factory=set)
     """Partitions of which something came that nobody had applied: what is redelivered at a takeover has come by."""
+    fired: list[Instant] = field(default_factory=list)
+    """When timers were due that fired because time went on."""
     applied: int = 0
     duplicates: int = 0
     parked: int = 0
+    given_up: int = 0
 
 
 class Batch:
@@ -83,6 +86,7 @@ class Batch:
             if customer is not None and (due := customer.document.wake_at) is not None:
                 time = times[customer.document.partition]
                 if due <= time.until(customer.document.history):
+                    self._outcome.fired.append(due)
                     customer.fire(time)
                     self._judge(customer)
 
@@ -146,6 +150,7 @@ class Batch:
         document = customer.finish(self._covered)
         if customer.faulted:
             self._judge(customer)
+        self._outcome.given_up += customer.given_up
         self._outcome.documents.append(document)
         self._outcome.states[document.id] = customer.kept_state
         self._outcome.emitted.extend((document, entry) for entry in customer.emitted)

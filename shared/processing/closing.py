@@ -10,6 +10,7 @@ class Closing:
 
     def __init__(self) -> None:
         self._task: asyncio.Task[Mapping[str, int]] | None = None
+        self._failure: Exception | None = None
 
     def begin(self, work: Coroutine[Any, Any, Mapping[str, int]]) -> None:
         """`work` gives the revisions whose unsent marks it cleared, per customer."""
@@ -20,6 +21,13 @@ class Closing:
         return self._task is not None
 
     async def done(self) -> Mapping[str, int]:
-        """What it gave, or raised, to the first who waits; to all others, nothing."""
+        """What it gave, to the first who waits; what it raised, to everybody from then on: whoever hears it first may not be
+        the one that would go on."""
+        if self._failure is not None:
+            raise self._failure
         task, self._task = self._task, None
-        return {} if task is None else await task
+        try:
+            return {} if task is None else await task
+        except Exception as error:
+            self._failure = error
+            raise

@@ -5,7 +5,7 @@ import socket
 from contextlib import AsyncExitStack
 
 from shared.events.catalog import topic as catalogue_topic
-from shared.processing.kafka import KafkaConnection, KafkaLag, check_partitions, group_positions
+from shared.processing.kafka import KafkaConnection, KafkaLag, check_partitions, group_members, group_positions
 from shared.processing.kafka_reader import KafkaReader
 from shared.processing.kafka_scanner import KafkaScanner
 from shared.processing.kafka_writer import KafkaWriter
@@ -47,3 +47,6 @@ class Kafka:
 
     async def group_positions(self, group: str, partitions: list[TopicPartition]) -> dict[TopicPartition, Committed]:
         return await group_positions(self.connection, group, partitions)
+
+    async def group_members(self, group: str) -> int:
+        return await group_members(self.connection, group)

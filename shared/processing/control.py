@@ -8,7 +8,7 @@ from shared.clock import SECOND, Instant
 from shared.processing.records import Committed
 
 FRESH = 5 * SECOND
-"""A progress document older than this is of a worker that is gone."""
+"""A progress document older than this is most likely of a worker that is gone: good enough for people, not for a rebuild."""
 Folded = Mapping[int, Mapping[str, Committed]]
 """Per partition and topic: from where what a collection holds goes on."""
 
@@ -18,15 +18,24 @@ PAUSE_LASTS = 60 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the owner of a partition last said. `behind` in seconds, `lag` in records, `written_at` by its wall clock."""
+    """What the owner of a partition last said. `behind` in seconds, `lag` in records, `written_at` by its wall clock.
+
+    `keeps`: the pause that it holds still for, by that pause's `until`; 0: it works.
+    """
 
     partition: int
     worker: str
     time: Instant
     behind: float
     lag: int
-    paused: bool
+    keeps: Instant
     written_at: Instant
+
+
+def behind_now(progress: Progress, now: Instant) -> float:
+    """Seconds. Where its owner has said nothing for a while, nobody knows that nothing waits: then its silence counts."""
+    silent = now - progress.written_at
+    return progress.behind if silent < FRESH else progress.behind + silent / SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +63,3 @@ class ControlStore(Protocol):
     async def report(self, progress: list[Progress]) -> None: ...
 
     async def progress(self) -> list[Progress]: ...
-
-
-def owners(progress: list[Progress], now: Instant) -> dict[int, str]:
-    """Who is at work on a partition, or holds it still, at this moment."""
-    return {entry.partition: entry.worker for entry in progress if now - entry.written_at < FRESH}
-
-
-def owners_paused(progress: list[Progress], now: Instant) -> bool:
-    """Whether every partition that somebody owns at this moment stands still."""
-    return all(entry.paused for entry in progress if now - entry.written_at < FRESH)

@@ -34,8 +34,14 @@ class DomainFault(Exception):
     """The domain raised, or broke its contract. The message is the kind of the fault, never a value."""
 
 
-class ParkingFull(Exception):
+class ParkingFull(FatalError):
     """A parked customer's list is full; the partition must stop."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(
+            f"{PARKED_LIMIT} records wait for one parked customer of {service}: `guanxi parked list {service}` says whose and why. "
+            "Mend what makes it fail and start again: then they are applied before the next one"
+        )
 
 
 class Customer(Generic[S]):
@@ -52,6 +58,7 @@ class Customer(Generic[S]):
         self.emitted: list[Entry] = []
         self.by_timer = False
         self.faulted = False
+        self.given_up = 0
 
     @property
     def state(self) -> S:
@@ -173,7 +180,7 @@ class Customer(Generic[S]):
         parked = self.document.parked
         assert parked is not None  # noqa: S101 - the callers' condition, said for the type checker
         if len(parked.waiting) >= PARKED_LIMIT:
-            raise ParkingFull(self.document.id)
+            raise ParkingFull(self._domain.service)
         waiting = Waiting(arrival.record.topic, arrival.record.offset, until)
         self.document.parked = replace(parked, waiting=(*parked.waiting, waiting))
         self.document.wake_at = None
@@ -248,6 +255,7 @@ class Customer(Generic[S]):
 
     def _take(self, decision: Decision[S], at: Instant, cause: Cause) -> None:
         self._state = decision.state
+        self.given_up += decision.given_up
         self.document.at, self.document.wake_at = at, self._wake_at(decision.state)
         self._emit(decision.events, at, cause)
 

@@ -38,7 +38,8 @@ class Document:
     """Field meanings: DESIGN.md section 4. `history` is the bracket (offset of its beginning) in which the customer was
     first seen, None once it lives in the present; `mark` is what its last record was marked with (history, replay, None),
     which its timers inherit inside the bracket. `state` is JSON text, None before the first event and after erasure;
-    `version` is that of the domain that made it."""
+    `version` is that of the domain that made it. `renumbered`: how many more numbers were given than the log gives again,
+    because a rebuild by other code went on with the old numbering."""
 
     id: str
     rev: int = 0
@@ -59,6 +60,7 @@ class Document:
     state: str | None = None
     view: dict[str, Any] = field(default_factory=dict)
     version: int = FIRST_VERSION
+    renumbered: int = 0
 
     def to_fields(self) -> dict[str, Any]:
         """As the store keeps it; absent means default, so that partial indexes stay small."""
@@ -104,6 +106,7 @@ class Document:
             self.state,
             self.view,
             self.version,
+            self.renumbered,
         )
 
     def replaced(self, **changes: Any) -> "Document":
@@ -113,7 +116,7 @@ class Document:
         return copy
 
 
-_FLAGS_AND_COLLECTIONS = ("applied", "recent", "outbox", "unsent", "erased", "disordered", "view")
+_FLAGS_AND_COLLECTIONS = ("applied", "recent", "outbox", "unsent", "erased", "disordered", "view", "renumbered")
 _NUMBERS_AND_TEXTS = ("wake_at", "history", "mark", "state")
 """An instant or an offset of 0 is a value: only None is absent."""
 
@@ -145,6 +148,7 @@ def from_fields(fields: dict[str, Any]) -> Document:
         state=fields.get("state"),
         view=dict(fields.get("view", {})),
         version=fields.get("version", FIRST_VERSION),
+        renumbered=fields.get("renumbered", 0),
     )
 
 

@@ -17,10 +17,12 @@ EMPTY_VIEW: Mapping[str, Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[S]):
-    """The customer's next state, and what is to be told to the world, in this order."""
+    """The customer's next state, and what is to be told to the world, in this order. `given_up`: how many events the state
+    no longer holds singly, to stay within its limits."""
 
     state: S
     events: tuple[Data, ...] = ()
+    given_up: int = 0
 
 
 class Domain(Protocol[S]):

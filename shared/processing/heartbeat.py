@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from shared.clock import SECOND, Clock
+from shared.clock import SECOND, Clock, Instant
 from shared.processing.control import ControlStore, Pause, Progress
 from shared.processing.metrics import EngineMetrics
 from shared.processing.owned import Owned
@@ -22,7 +22,8 @@ Switched = Callable[[str], None]
 
 
 class Heartbeat:
-    """`ends` tells the log's end offsets; `switched` is called when the live collection has become another."""
+    """`ends` tells the log's end offsets; `switched` is called when the live collection has become another than `collection`,
+    with which the worker began."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Heartbeat:
         switched: Switched,
         metrics: EngineMetrics,
         clock: Clock,
+        collection: str,
     ) -> None:
         self._worker = worker
         self._name = name
@@ -41,7 +43,8 @@ class Heartbeat:
         self._switched = switched
         self._metrics = metrics
         self._clock = clock
-        self._collection: str | None = None
+        self._collection = collection
+        self._keeps: Instant = 0
         self.beat_at = 0
 
     async def run(self) -> None:
@@ -62,13 +65,14 @@ class Heartbeat:
     async def _obey(self, pause: Pause) -> None:
         """Pausing waits for the batch in hand; going on with another collection starts from what that one says."""
         holds = pause.holds(self._clock())
-        moved = self._collection is not None and pause.collection != self._collection
-        self._collection = pause.collection
+        moved = pause.collection != self._collection
+        self._keeps = pause.until if holds else 0
         if holds == self._worker.paused and not moved:
             return
         async with self._worker.ownership.at_rest():
             if moved:
                 self._switched(pause.collection)
+                self._collection = pause.collection
                 await self._worker.ownership.start_again(await self._control.folded())
             self._worker.paused = holds
 
@@ -88,4 +92,5 @@ class Heartbeat:
         since = part.appended_at if part.appended_at is not None else part.time.now
         behind = max(0.0, (now - since) / SECOND) if lag else 0.0
         self._metrics.behind_seconds.labels(str(part.partition)).set(behind)
-        return Progress(part.partition, self._name, part.time.now, behind, lag, self._worker.still, now)
+        keeps = self._keeps if self._worker.still else 0
+        return Progress(part.partition, self._name, part.time.now, behind, lag, keeps, now)

@@ -204,6 +204,17 @@ async def group_positions(
     }
 
 
+async def group_members(connection: KafkaConnection, group: str) -> int:
+    """How many the coordinator counts: whoever is not among them can commit nothing."""
+    with translated(f"asking who is in group {group}"):
+        async with asyncio.timeout(PATIENCE), connection.admin() as admin:
+            (answer,) = await admin.describe_consumer_groups([group])
+    (found,) = answer.to_object()["groups"]
+    if found["error_code"]:
+        raise TransientError(f"asking who is in group {group}: the broker answered with code {found['error_code']}")
+    return len(found["members"])
+
+
 async def check_partitions(connection: KafkaConnection, expected: Mapping[str, int]) -> None:
     """FatalError where a topic is missing or has another partition count: customers would change their partitions."""
     found = await partitions_of(connection, expected)

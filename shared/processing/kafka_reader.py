@@ -100,26 +100,34 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             self._settled.set()
 
-    async def fetch(self, limit: int, wait: float) -> Fetched:
+    async def fetch(self, limit: int, wait: float, full: frozenset[TopicPartition] = frozenset()) -> Fetched:
         try:
             with translated("fetching"):
-                found, epoch = await self._poll(limit, wait)
+                found, epoch = await self._poll(limit, wait, full)
         except (TransientError, FatalError):
             self._rewind()
             raise
         except (UnicodeDecodeError, ValueError) as error:
             raise FatalError(
-                f"fetching from {sorted(self._next)}: a record that no client can read: {error!r}"
-            ) from error
+                f"fetching from {sorted(self._next)}: a record that no client can read ({type(error).__name__})"
+            ) from None
         await self._settled.wait()
+        if isinstance(self._failure, TransientError):
+            raise self._failure
         if self._failure is not None:
             raise FatalError(f"taking or giving up partitions failed: {self._failure}") from self._failure
         return Fetched(self._handed_out(found, epoch), epoch)
 
-    async def _poll(self, limit: int, wait: float) -> tuple[dict[Place, list[Any]], int]:
+    async def _poll(
+        self, limit: int, wait: float, full: frozenset[TopicPartition]
+    ) -> tuple[dict[Place, list[Any]], int]:
         """The epoch is the one under which the poll began, so whatever crossed a rebalance is known by it."""
+        wanted = [Place(p.topic, p.partition) for p in self._owned - full] if full else []
+        if full and not wanted:
+            await asyncio.sleep(wait)
+            return {}, self._epoch
         if self._polling is None:
-            poll = self._consumer.getmany(timeout_ms=int(wait * 1000), max_records=limit)
+            poll = self._consumer.getmany(*wanted, timeout_ms=int(wait * 1000), max_records=limit)
             self._polling, self._polling_epoch = asyncio.create_task(poll), self._epoch
         done, _ = await asyncio.wait({self._polling}, timeout=wait + GRACE)
         if not done:

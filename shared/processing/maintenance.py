@@ -39,6 +39,9 @@ class LiveState:
         found = await self._kafka.group_positions(group_of(self._service.name), wanted)
         return {partition.topic: at.offset for partition, at in found.items()}
 
+    async def members(self) -> int:
+        return await self._kafka.group_members(group_of(self._service.name))
+
     async def all(self, number: int) -> AsyncIterator[list[Document]]:
         after: str | None = None
         while page := await self._database.documents.find({"partition": number}, after, PAGE):

@@ -134,18 +134,20 @@ class MemoryReader:
         self._ends = {}
         await self._assigned(assignment)
 
-    async def fetch(self, limit: int, wait: float) -> Fetched:
+    async def fetch(self, limit: int, wait: float, full: frozenset[TopicPartition] = frozenset()) -> Fetched:
         await self.heartbeat()
-        fetched = Fetched(self._take_records(limit), self._epoch)
+        fetched = Fetched(self._take_records(limit, full), self._epoch)
         if not fetched.records and self._sleeper is not None:
             await self._sleeper(wait)
-            fetched.records = self._take_records(limit)
+            fetched.records = self._take_records(limit, full)
         return fetched
 
-    def _take_records(self, limit: int) -> list[Record]:
+    def _take_records(self, limit: int, full: frozenset[TopicPartition]) -> list[Record]:
         """Partition after partition, another one first each time: Kafka's fetches are mostly of one partition, too."""
         records: list[Record] = []
         for partition in self._in_turn():
+            if partition in full:
+                continue
             self._refuse_out_of_range(partition, self._positions[partition])
             found = self._log.read(partition, self._positions[partition], limit - len(records))
             self._positions[partition] += len(found)

@@ -47,8 +47,9 @@ class Merge:
     def held(self, topic: str) -> int:
         return len(self._queues[topic])
 
-    def waiting(self) -> int:
-        return sum(map(len, self._queues.values()))
+    def full(self, most: int) -> list[str]:
+        """Inputs of which that many wait."""
+        return [topic for topic, queue in self._queues.items() if len(queue) >= most]
 
     def key(self, arrival: Arrival) -> tuple[Instant, int, int]:
         return arrival.time, self._rank[arrival.record.topic], arrival.record.offset

@@ -1,10 +1,12 @@
 """What an operator watches of a worker. Names are declared once, here; labels never carry a customer."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from shared.clock import SECOND, Instant
 from shared.processing.batch import Outcome
 
 Count = Literal[
@@ -18,6 +20,7 @@ Count = Literal[
     "conflicts",
     "impatient",
     "ticks_asked",
+    "given_up",
 ]
 
 _BATCH_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -44,6 +47,12 @@ class EngineMetrics:
         self.count("republished", len(outcome.republished))
         self.count("dead_letters", len(outcome.dead))
         self.count("parked", outcome.parked)
+        self.count("given_up", outcome.given_up)
+
+    def late(self, fired: Iterable[Instant], now: Instant) -> None:
+        """`fired`: the instants at which timers were due that fired now."""
+        for due in fired:
+            self.timers_late_seconds.observe(max(0, now - due) / SECOND)
 
     def count(self, what: Count, amount: int = 1) -> None:
         if amount:

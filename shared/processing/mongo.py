@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Database:
-    """`store` and `documents` follow the pointer: whoever hears of a switch calls `switched`."""
+    """`store` and `documents` are of the collection `live`, and follow the pointer: whoever hears of a switch calls `switched`."""
 
     def __init__(
         self, client: Any, database: Any, indexes: tuple[Index, ...], group_commit: bool, collection: str
@@ -35,14 +35,14 @@ class Database:
         self._database = database
         self._indexes = (*ENGINE_INDEXES, *indexes)
         self._group_commit = group_commit
-        self._live = collection
+        self.live = collection
         self.control = MongoControl(database)
         self.store = MongoStore(client, database, collection, group_commit)
         self.documents = Documents(database, collection)
         self.versions = MongoVersions(client, database, group_commit)
 
     def switched(self, collection: str) -> None:
-        self._live = collection
+        self.live = collection
         self.store.use(collection)
         self.documents.use(collection)
 
@@ -61,7 +61,7 @@ class Database:
         return Collection(self._database, name)
 
     async def ensure(self) -> None:
-        await ensure_collection(self._database, self._live, self._indexes)
+        await ensure_collection(self._database, self.live, self._indexes)
 
 
 def database_of(service: str) -> str:

@@ -12,10 +12,12 @@ from shared.processing.merge import Merge
 from shared.processing.parking import asks_to_resume
 from shared.processing.partition_time import PartitionTime
 from shared.processing.ports import Store, Timer
-from shared.processing.records import Committed, Record
+from shared.processing.records import Committed, Record, TopicPartition
 from shared.processing.redelivery import Redelivery
 from shared.processing.timers import Timers
 
+MOST_HELD = 5_000
+"""Records of one input that may wait in a merge. An input that others wait for is read on."""
 FEW_TIMERS = 1_000
 MANY_TIMERS = 5_000
 LONGEST_LOOK = 400 * DAY
@@ -70,6 +72,10 @@ class Owned:
             self.merge.offer(arrive(record))
             self.next[record.topic] = expected + 1
         return True
+
+    def full(self) -> list[TopicPartition]:
+        """Inputs that need not be read on before something of them has gone."""
+        return [TopicPartition(topic, self.partition) for topic in self.merge.full(MOST_HELD)]
 
     def collect(self, limit: int) -> list[Arrival]:
         """What may be applied now. A mark of history and a resume request are batches of their own, after all due timers."""

@@ -79,9 +79,11 @@ class Ownership:
 
     @property
     def settled(self) -> bool:
-        """Nothing is begun: no partition changes over, and no document of ours is ahead of what is committed."""
-        begun = (owned.held is not None or owned.uncommitted for owned in self.owned.values())
-        return not self.closing.begun and not any(begun)
+        """Nothing is begun: no partition changes over, no timer has come that did not fire, and no document of ours is ahead
+        of what is committed."""
+        return not self.closing.begun and not any(
+            owned.held is not None or owned.uncommitted or owned.overdue() is not None for owned in self.owned.values()
+        )
 
     async def settle(self) -> None:
         """The last batch is published and committed, also what an earlier commit could not say."""

@@ -37,8 +37,9 @@ class LogReader(Protocol):
 
     async def stop(self) -> None: ...
 
-    async def fetch(self, limit: int, wait: float) -> Fetched:
-        """At most `limit` records of the partitions owned, after at most `wait` seconds; empty when there is nothing new."""
+    async def fetch(self, limit: int, wait: float, full: frozenset[TopicPartition] = frozenset()) -> Fetched:
+        """At most `limit` records of the partitions owned, but for those that are `full`, after at most `wait` seconds; empty
+        when there is nothing new."""
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Missing or out of the log's range: FatalError that names the repair command."""

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from contextlib import suppress
 from typing import Any, Protocol
 
-from shared.clock import SECOND, Clock
-from shared.processing.control import PAUSE_LASTS, ControlStore, owners, owners_paused
+from shared.clock import HOUR, SECOND, Clock, Instant
+from shared.processing.control import PAUSE_LASTS, ControlStore
 from shared.processing.document import Document
 from shared.processing.domain import Domain, Successive
 from shared.processing.emission import Cause
@@ -18,6 +18,7 @@ from shared.processing.versions import VersionStore
 Report = Callable[[str, int, int], None]
 """Called with the phase, the partition just done and how many records were applied in all."""
 
+OTHER = "another rebuild writes to the same collection; nothing was changed. Let that one end, then try again"
 PAGE = 1_000
 PAUSE_WITHIN = 30
 """Seconds that the owners may take to hold still; a batch in hand is finished first."""
@@ -25,6 +26,8 @@ FEW = 2_000
 """Customers left to compare for which the owners may well be asked to hold still."""
 ROUNDS = 10
 """How often those that moved meanwhile are compared again first; a busy service may never come down to few."""
+AHEAD = 1 * HOUR
+"""For how long a comparison made ahead holds: whose timers may come before that is compared in the pause."""
 
 
 class Live(Protocol):
@@ -35,6 +38,9 @@ class Live(Protocol):
 
     def all(self, partition: int) -> AsyncIterator[list[Document]]:
         """Page by page."""
+
+    async def members(self) -> int:
+        """How many workers the group counts. Whoever is not among them can commit nothing any more."""
 
     async def some(self, customer_ids: Collection[str]) -> Mapping[str, Document]: ...
 
@@ -66,6 +72,9 @@ class Rebuild:
         """Of the partitions that were compared ahead: who must be compared again."""
         self._owners: dict[int, str] = {}
         """Who was at work there all the while."""
+        self._holds_until: dict[int, Instant] = {}
+        """Up to which instant nobody who was settled ahead has a timer, by the partition's time."""
+        self._asked: Instant = 0
 
     async def run(self, report: Report) -> int:
         """Records applied. FatalError when the owners do not hold still; then nothing was changed."""
@@ -85,7 +94,7 @@ class Rebuild:
     async def _switch_over(self, report: Report) -> None:
         await self._catch_up("tail", range(len(self._replays)), report)
         await self._settle_rest()
-        if not owners_paused(await self._control.progress(), self._clock()):
+        if not await self._all_still():
             raise FatalError("a worker went on before the rebuild was done; nothing was changed. Try again")
         await self._keep_versions()
         await self._control.switch(self._name, {n: replay.positions() for n, replay in enumerate(self._replays)})
@@ -96,7 +105,8 @@ class Rebuild:
             await replay.advance(await self._live.stops(number))
             if number in self._unsettled:
                 self._unsettled[number] |= replay.changed()
-            await replay.flush(self._fresh)
+            if not await replay.flush(self._fresh):
+                raise FatalError(OTHER)
             report(phase, number, sum(one.applied for one in self._replays))
 
     async def _settle_ahead(self, report: Report) -> None:
@@ -106,6 +116,7 @@ class Rebuild:
         for _ in range(ROUNDS):
             compared = 0
             for number in sorted(self._owners):
+                self._holds_until.setdefault(number, max(self._replays[number].time, self._clock()) + AHEAD)
                 await self._catch_up("comparison", [number], report)
                 compared += await self._settle(number, still=False)
             if compared <= FEW:
@@ -115,12 +126,15 @@ class Rebuild:
         """An owner that is gone may have left a batch in the middle, so that who did not move in the log has moved."""
         now = await self._owners_now()
         for number in range(len(self._replays)):
-            if number in self._unsettled and now.get(number) != self._owners[number]:
+            late = self._replays[number].time > self._holds_until.get(number, 0)
+            if number in self._unsettled and (late or now.get(number) != self._owners[number]):
                 del self._unsettled[number]
             await self._settle(number, still=True)
 
     async def _owners_now(self) -> dict[int, str]:
-        return owners(await self._control.progress(), self._clock())
+        if not await self._live.members():
+            return {}
+        return {entry.partition: entry.worker for entry in await self._control.progress()}
 
     async def _settle(self, number: int, still: bool) -> int:
         """The published numbering goes on; where other code says something else, the owners will tell the difference.
@@ -142,31 +156,41 @@ class Rebuild:
             yield list((await self._live.some(ids[start : start + PAGE])).values())
 
     async def _continue(self, number: int, live: list[Document], still: bool) -> set[str]:
-        """Who must be compared again, because one of the two is ahead of the other."""
+        """Who must be compared again: who may be ahead on one side, or have timers before the pause, which move nobody's
+        positions."""
         rebuilt = await self._fresh.load([document.id for document in live])
-        moving = [] if still else [one for one in live if not _saw_the_same(one, rebuilt.get(one.id))]
-        moved = {document.id for document in moving}
+        until = self._holds_until.get(number, 0)
+        moved = set() if still else {one.id for one in live if not _rests(one, rebuilt.get(one.id), until)}
         replay = self._replays[number]
         continued = [
             document
             for before in live
             if before.id not in moved
-            if (document := continue_from(before, rebuilt.get(before.id), replay)) is not None
+            and (document := continue_from(before, rebuilt.get(before.id), replay)) is not None
         ]
-        if continued:
-            await self._fresh.save(continued)
+        if continued and not await self._fresh.save(continued):
+            raise FatalError(OTHER)
         return moved
 
     async def _pause(self) -> None:
+        self._asked = self._clock() + PAUSE_LASTS
         for _ in range(PAUSE_WITHIN * 10):
             await self._control.ask_pause(self._clock() + PAUSE_LASTS)
             await asyncio.sleep(0.1)
-            if owners_paused(await self._control.progress(), self._clock()):
+            if await self._all_still():
                 return
         await self._control.ask_pause(0)
         raise FatalError(
             "the workers did not hold still within 30 s; nothing was changed. See `guanxi status`, then try again"
         )
+
+    async def _all_still(self) -> bool:
+        """Each partition's owner has said that it keeps this very pause. Not who seems gone, by any clock, but who is in
+        the group could still commit."""
+        if not await self._live.members():
+            return True
+        keeps = {entry.partition: entry.keeps for entry in await self._control.progress()}
+        return all(keeps.get(number, 0) >= self._asked for number in range(len(self._replays)))
 
     async def _renew(self) -> None:
         while True:
@@ -196,6 +220,7 @@ def continue_from(live: Document, rebuilt: Document | None, replay: Replay) -> D
         return None
     outbox = live.outbox if live.unsent else ()
     document = rebuilt.replaced(rev=rebuilt.rev + 1, sequence=live.sequence, outbox=outbox, unsent=live.unsent)
+    document.renumbered = live.sequence - (rebuilt.sequence - rebuilt.renumbered)
     at = max(live.at, replay.until(rebuilt))
     domain = replay.domain
     event = difference(domain, live, rebuilt, at, "rebuild") if isinstance(domain, Successive) else None
@@ -203,7 +228,14 @@ def continue_from(live: Document, rebuilt: Document | None, replay: Replay) -> D
         return document
     mark = rebuilt.mark if rebuilt.history is not None else None
     cause = Cause("", f"rebuild:{domain.service}:{live.id}:{at}", None, mark)
+    document.renumbered += 1
     return numbered(domain.service, document, event, at, cause)[0]
+
+
+def _rests(live: Document, rebuilt: Document | None, until: Instant) -> bool:
+    """Whether the two saw the same, and no timer of the live one comes before `until`."""
+    timed = live.history is not None or (live.wake_at is not None and live.wake_at <= until)
+    return not timed and _saw_the_same(live, rebuilt)
 
 
 def _saw_the_same(live: Document, rebuilt: Document | None) -> bool:

@@ -21,6 +21,7 @@ from shared.clock import wall_clock
 from shared.events.catalog import OUTPUT, group_of, inputs_of
 from shared.processing import mongo
 from shared.processing.connections import Kafka
+from shared.processing.control import behind_now
 from shared.processing.domain import Domain
 from shared.processing.heartbeat import Heartbeat
 from shared.processing.metrics import EngineMetrics, engine_metrics
@@ -38,8 +39,10 @@ from shared.web.server import listen, port_of, serve_on
 
 _log = logging.getLogger(__name__)
 
-STOP_WITHIN = 15
-"""Seconds that a stop may take: the batch in hand, then the group is left."""
+STOP_WITHIN = 11
+"""Seconds that the batch in hand may take when a stop is asked for, and leaving the group after it."""
+LEAVE_WITHIN = 3
+"""Seconds more for giving up; with them a stop takes less than 15."""
 STALE = 30_000
 """Milliseconds without a heartbeat after which a worker no longer calls itself ready."""
 
@@ -104,6 +107,7 @@ class _Frame:
         self._bound = bound
         self._following = following
         self._failed = False
+        self._stopping = asyncio.Event()
 
     @classmethod
     async def build(cls, service: Service, settings: Settings, stack: AsyncExitStack) -> "_Frame":
@@ -116,7 +120,9 @@ class _Frame:
         worker = await _worker(service, settings, database, metrics, kafka)
         bound = listen(settings.host, settings.port_of(service.name), or_any=True)
         name = f"{socket.gethostname()}:{os.getpid()}:{port_of(bound)}"
-        heartbeat = Heartbeat(worker, name, database.control, kafka.lag().ends, database.switched, metrics, wall_clock)
+        heartbeat = Heartbeat(
+            worker, name, database.control, kafka.lag().ends, database.switched, metrics, wall_clock, database.live
+        )
         await heartbeat.beat()  # whoever begins while a rebuild has asked for a pause must know it
         freshness = Freshness(lambda: _progress(database))
         premises = Premises(
@@ -133,10 +139,10 @@ class _Frame:
 
     async def run(self) -> int:
         for signum in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signum, self._worker.stop)
-        beside = [asyncio.create_task(serve_on(self._app, self._bound)), asyncio.create_task(self._heartbeat.run())]
-        if self._following is not None:
-            beside.append(asyncio.create_task(self._follow(self._following)))
+            asyncio.get_running_loop().add_signal_handler(signum, self._stop)
+        running: list[Callable[[], Awaitable[None]]] = [partial(serve_on, self._app, self._bound), self._heartbeat.run]
+        running += [self._following] if self._following is not None else []
+        beside = [asyncio.create_task(self._beside(one)) for one in running]
         _log.info("started", extra={"port": port_of(self._bound)})
         try:
             return await self._work()
@@ -145,22 +151,43 @@ class _Frame:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
 
-    async def _follow(self, following: Callable[[], Awaitable[None]]) -> None:
+    def _stop(self) -> None:
+        self._worker.stop()
+        self._stopping.set()
+
+    async def _beside(self, running: Callable[[], Awaitable[None]]) -> None:
+        """A worker without one of them would go on, and nobody would know what it does."""
         try:
-            await following()
-        except FatalError:
-            _log.exception("what follows the log stopped and will not go on by itself")
+            await running()
+        except Exception:  # noqa: BLE001 - whatever it was, it must not go unseen
+            _log.exception("a part beside the worker stopped and will not go on by itself")
             self._failed = True
-            self._worker.stop()
+            self._stop()
 
     async def _work(self) -> int:
+        working = asyncio.create_task(self._worker.run())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        await asyncio.wait({working}, timeout=STOP_WITHIN)
+        return self._left(working) if working.done() else await self._given_up(working)
+
+    def _left(self, working: asyncio.Task[None]) -> int:
         try:
-            await self._worker.run()
+            working.result()
         except FatalError:
             _log.exception("the worker stopped and will not go on by itself")
             return 1
         _log.info("stopped")
         return int(self._failed)
+
+    async def _given_up(self, working: asyncio.Task[None]) -> int:
+        _log.error(
+            "the batch in hand did not end in time; what of it was not committed is read again by whoever comes next"
+        )
+        working.cancel()
+        await asyncio.wait({working}, timeout=LEAVE_WITHIN)
+        return 1
 
 
 async def _worker(
@@ -185,7 +212,9 @@ async def _worker(
 
 
 async def _progress(database: mongo.Database) -> dict[int, PartitionProgress]:
-    return {p.partition: PartitionProgress(p.time, p.behind) for p in await database.control.progress()}
+    return {
+        p.partition: PartitionProgress(p.time, behind_now(p, wall_clock())) for p in await database.control.progress()
+    }
 
 
 def _app(service: Service, premises: Premises, registry: CollectorRegistry, heartbeat: Heartbeat) -> FastAPI:

@@ -56,6 +56,7 @@ def change_over(
         outbox=tuple(entry for entry in before.outbox if pending(before, entry, covered)),
         unsent=before.unsent and any(not e.position and pending(before, e, covered) for e in before.outbox),
         disordered=before.disordered,
+        renumbered=before.renumbered,
         history=_bracket(after, succession.time),
         version=succession.written.number,
     )

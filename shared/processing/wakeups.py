@@ -26,6 +26,8 @@ class TickAsker:
         if not wants:
             return None
         wanted = min(wants)
+        if owned.asked_at > self._clock():  # a clock that was ahead for a moment was put right
+            owned.asked_at = owned.asked_for = 0
         return max(wanted, owned.asked_at + ASK_AGAIN) if owned.asked_for >= wanted else wanted
 
     def ask(self, partitions: Iterable[Owned]) -> list[Message]:

@@ -36,8 +36,6 @@ BULK = 200
 while timers are due that were not yet fired."""
 REASSURE = 1 * SECOND
 """How often a partition that is held says that somebody is at work on it; well under the neighbours' patience."""
-HELD_LIMIT = 100_000
-"""Records that may wait in the merges before fetching pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +145,9 @@ class Worker:
             return worked
 
     async def _fetch(self) -> Fetched:
-        held = sum(owned.merge.waiting() for owned in self.owned.values())
-        limit = self._portion.size if held < HELD_LIMIT else 1
-        return await self._ports.retry("reading from Kafka", lambda: self._ports.reader.fetch(limit, self._wait()))
+        full = frozenset(place for owned in self.owned.values() for place in owned.full())
+        fetch = self._ports.reader.fetch
+        return await self._ports.retry("reading from Kafka", lambda: fetch(self._portion.size, self._wait(), full))
 
     def _wait(self) -> float:
         """Seconds until something is due without any record; ready work waits for nothing."""
@@ -187,6 +185,8 @@ class Worker:
 
     def _collect(self) -> list[Arrival]:
         arrivals: list[Arrival] = []
+        if self.paused:
+            return arrivals
         patience = round(self._options.patience * SECOND)
         for owned in self.owned.values():
             owned.watch_neighbours(self._ports.clock(), patience, partial(self._quiet, owned.partition))
@@ -221,6 +221,7 @@ class Worker:
         applied = self.ownership.held_back(arrivals)
         self.ownership.keep_together(outcome)
         self._ports.metrics.add(outcome, len(arrivals), len(fired))
+        self._ports.metrics.late(outcome.fired, self._ports.clock())
         self._ports.metrics.armed_timers.set(sum(len(owned.timers) for owned in self.owned.values()))
         self.ownership.closing.begin(self._close(self._said(arrivals, outcome), applied, outcome.confirmed))
         return len(fired)

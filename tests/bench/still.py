@@ -40,7 +40,7 @@ class StillReader:
     async def stop(self) -> None:
         """Nobody is to be told."""
 
-    async def fetch(self, _limit: int, _wait: float) -> Fetched:
+    async def fetch(self, _limit: int, _wait: float, _full: frozenset[TopicPartition] = frozenset()) -> Fetched:
         return Fetched(list(map(to_record, self._batches.pop(0))) if self._batches else [])
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:

@@ -10,7 +10,14 @@ from aiokafka import TopicPartition as Place
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from shared.processing import kafka, kafka_writer
-from shared.processing.kafka import KafkaConnection, KafkaLag, check_partitions, group_positions, partitions_of
+from shared.processing.kafka import (
+    KafkaConnection,
+    KafkaLag,
+    check_partitions,
+    group_members,
+    group_positions,
+    partitions_of,
+)
 from shared.processing.kafka_reader import KafkaReader
 from shared.processing.kafka_writer import KafkaWriter
 from shared.processing.ports import FatalError, TransientError
@@ -173,6 +180,28 @@ async def test_lag_and_positions_are_seen_from_outside(kafka_world: KafkaWorld) 
     assert found == {zero: Committed(0)}
 
 
+async def test_the_group_itself_says_how_many_are_in_it(kafka_world: KafkaWorld) -> None:
+    topic = await kafka_world.topic(1)
+    assert await group_members(kafka_world.connection, kafka_world.group) == 0
+    member = await Member(kafka_world.reader(topic)).start()
+    await member.reader.fetch(1, 0.1)
+    assert await group_members(kafka_world.connection, kafka_world.group) == 1
+    await member.reader.stop()
+    assert await group_members(kafka_world.connection, kafka_world.group) == 0
+
+
+async def test_trouble_that_passes_in_a_rebalance_is_none_that_stays(kafka_world: KafkaWorld) -> None:
+    reader = kafka_world.reader(await kafka_world.topic(1))
+
+    async def fails(_: object) -> None:
+        raise TransientError("its coordinator is not ready")
+
+    await reader.start(fails, _nothing)
+    with pytest.raises(TransientError, match="not ready"):
+        await reader.fetch(1, 0.1)
+    await reader.stop()
+
+
 class NoText(str):
     """A header name as only a hand-made client can write it."""
 
@@ -193,7 +222,7 @@ async def test_a_record_that_no_client_can_read_stops_loudly(kafka_world: KafkaW
     await (await producer.send_batch(batch, topic, partition=0))
     await producer.stop()
     member = await Member(kafka_world.reader(topic)).start()
-    with pytest.raises(FatalError, match="no client can read"):
+    with pytest.raises(FatalError, match=r"no client can read \(UnicodeDecodeError\)$"):
         await member.fetch(4)
     await member.reader.stop()
 

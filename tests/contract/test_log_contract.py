@@ -14,7 +14,7 @@ from shared.clock import MINUTE, wall_clock
 from shared.processing.partitioner import murmur2, partition_of
 from shared.processing.ports import FatalError, LogReader
 from shared.processing.records import Committed, Message, Record, TopicPartition
-from tests.contract.log_worlds import LogWorld, Member, settle
+from tests.contract.log_worlds import KafkaWorld, LogWorld, Member, settle
 
 
 def messages(topic: str, count: int, partition: int | None = None) -> list[Message]:
@@ -49,6 +49,23 @@ async def test_order_is_kept_per_partition_over_many_publishes(log_world: LogWor
         mine = [record for record in records if record.partition == number]
         assert [record.offset for record in mine] == list(range(len(mine)))
         assert [r.value for r in mine] == [m.value for m in everything if partition_of(m.key, 2) == number]
+    await member.reader.stop()
+
+
+async def test_what_is_full_is_left_where_it_is(log_world: LogWorld) -> None:
+    topic = await log_world.topic(2)
+    zero, one = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    await log_world.writer.publish([*messages(topic, 30, 0), *messages(topic, 20, 1)])
+    member = await Member(log_world.reader(topic)).start()
+    first: list[Record] = []
+    while len(first) < 20:
+        first += (await member.reader.fetch(7, 0.2, frozenset({zero}))).records
+    assert {record.partition for record in first} == {1}
+    started = time.monotonic()
+    assert (await member.reader.fetch(7, 0.2, frozenset({zero, one}))).records == []
+    if isinstance(log_world, KafkaWorld):
+        assert time.monotonic() - started >= 0.15, "it waits instead of asking again and again"
+    assert [record.offset for record in await member.fetch(30)] == list(range(30))
     await member.reader.stop()
 
 

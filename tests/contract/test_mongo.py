@@ -200,7 +200,7 @@ async def test_a_pause_is_asked_for_and_ends_with_the_switch(database: Database)
 
 async def test_the_newest_word_on_each_partition_counts(database: Database) -> None:
     def said(partition: int, worker: str, at: int) -> Progress:
-        return Progress(partition, worker, time=at, behind=0.5, lag=3, paused=False, written_at=at)
+        return Progress(partition, worker, time=at, behind=0.5, lag=3, keeps=0, written_at=at)
 
     now = int(time.time() * 1000)
     await database.control.report([said(0, "a", now), said(1, "a", now)])

@@ -143,8 +143,8 @@ class FaultyReader:
             raise Crashed
         await self._reader.stop()
 
-    async def fetch(self, limit: int, wait: float) -> Fetched:
-        return await self._process.call("fetch", lambda: self._reader.fetch(limit, wait))
+    async def fetch(self, limit: int, wait: float, full: frozenset[TopicPartition] = frozenset()) -> Fetched:
+        return await self._process.call("fetch", lambda: self._reader.fetch(limit, wait, full))
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
         return await self._process.call("committed", lambda: self._reader.committed(partitions))

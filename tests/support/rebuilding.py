@@ -71,6 +71,9 @@ class LiveWorld:
         for start in range(0, len(found), PAGE):
             yield await self._given(found[start : start + PAGE])
 
+    async def members(self) -> int:
+        return len(self._world.log.group(group_of(self._world.domain.service))._topics)
+
     async def some(self, customer_ids: Collection[str]) -> Mapping[str, Document]:
         found = await self._world.store.load(customer_ids)
         await self._given(list(found.values()))

@@ -29,7 +29,7 @@ class Reader:
     async def stop(self) -> None:
         pass
 
-    async def fetch(self, _limit: int, _wait: float) -> Fetched:
+    async def fetch(self, _limit: int, _wait: float, _full: object = None) -> Fetched:
         await asyncio.sleep(0.001)
         records, self._left = self._left, []
         return Fetched(records, 1)

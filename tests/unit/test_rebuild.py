@@ -1,5 +1,7 @@
 """State made anew by other code: the numbering goes on, the difference is told once, and nothing half is ever switched in."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from shared.clock import HOUR
@@ -8,7 +10,7 @@ from shared.processing.memory import MemoryScanner
 from shared.processing.memory_store import MemoryStore
 from shared.processing.ports import FatalError
 from shared.processing.replay import Replay
-from shared.processing.verify import fingerprint
+from shared.processing.verify import Verdict, Verification, fingerprint
 from tests.support.example_domains import FIRST, Counts, activated
 from tests.support.happenings import START, activation, customer, happened, purchase, tick
 from tests.support.rebuilding import LiveWorld, MemoryControl, rebuild_of
@@ -74,6 +76,33 @@ async def test_where_other_code_says_something_else_the_owners_tell_it_as_the_ne
     document = await world.document(ALICE)
     assert (document.unsent, document.sequence) == (False, 3)
     assert len(world.said(BOB)) == 2, "the erased are told nothing"
+
+
+async def test_what_a_rebuild_by_other_code_has_told_is_no_difference_from_the_log() -> None:
+    """Not once, and not after the next one: numbers go on, and what really differs would be seen."""
+    world = await lived()
+    for code in (Mended(), Mended(), Counts(mended=True)):
+        await rebuilt(world, code)
+        await world.drain()
+        assert (await verdict(world)).equal
+    said = [int(event["sequence"]) for event in world.said(ALICE)]
+    assert said == list(range(1, len(said) + 1))
+    document = await world.document(ALICE)
+    assert await world.store.save([document.replaced(rev=document.rev + 1, sequence=document.sequence + 1)])
+    assert (await verdict(world)).differing == [ALICE]
+
+
+async def verdict(world: SmallWorld) -> Verdict:
+    live = LiveWorld(world)
+
+    async def each(number: int) -> AsyncIterator[Document]:
+        async for page in live.all(number):
+            for document in page:
+                yield document
+
+    verification = Verification(world.domain, MemoryScanner(world.log), world.inputs, live.stops, each)
+    await verification.partition(0)
+    return verification.verdict
 
 
 async def test_what_was_not_yet_sent_is_not_lost() -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from shared.clock import HOUR
+from shared.clock import HOUR, SECOND
 from shared.processing import rebuild as rebuilding
 from shared.processing.heartbeat import Heartbeat
 from shared.processing.memory_store import MemoryStore
@@ -46,12 +46,29 @@ class Beside:
 
     async def turn(self) -> None:
         await self.worker.step()
+        await self.beat()
+
+    async def turn_slowly(self) -> None:
+        await self.beat()
+        await self.step_slowly()
+
+    async def step_slowly(self) -> None:
+        """One timer fires at most."""
+        self.worker._timers.size = 1
+        await self.worker.step()
+
+    async def beat(self) -> None:
         await self._heart.beat()
 
     async def run(self) -> None:
         await self.rebuild.run(lambda *_: None)
         await self.turn()
         await settle(self.worker)
+
+    async def leaves(self) -> None:
+        """What it said last stays: only the group knows that it is gone."""
+        self.control.meanwhile = None
+        await self.world.retire(self.worker)
 
     async def buys(self, who: str, name: str) -> None:
         self.world.append(purchase(who, name, START + 9 * HOUR))
@@ -70,7 +87,7 @@ class Beside:
 
     def _heartbeat(self) -> Heartbeat:
         clock = self.control._clock
-        return Heartbeat(self.worker, self._name, self.control, _no_ends, self._switched, METRICS, clock)
+        return Heartbeat(self.worker, self._name, self.control, _no_ends, self._switched, METRICS, clock, "customers")
 
     def _switched(self, collection: str) -> None:
         self.world.store.__dict__.update(self.fresh.__dict__)
@@ -122,8 +139,7 @@ async def test_what_other_code_says_is_told_once_of_those_who_stood_still_and_of
 
 async def test_where_nobody_works_nothing_is_compared_twice() -> None:
     async with beside(Counts(mended=True)) as at:
-        at.control.meanwhile = None
-        at.control.said.clear()
+        await at.leaves()
         await at.rebuild.run(lambda *_: None)
         assert (at.live.compared_ahead, sum(at.live.compared_still)) == ([], PEOPLE)
 
@@ -185,7 +201,7 @@ async def test_a_pause_is_renewed_also_after_the_store_did_not_answer_once(monke
 
         async def ask(until: int) -> None:
             asked.append(until)
-            if len(asked) == 2:
+            if len(asked) == 3:
                 raise TransientError("asking for a pause")
 
         async def slowly() -> None:
@@ -193,8 +209,7 @@ async def test_a_pause_is_renewed_also_after_the_store_did_not_answer_once(monke
 
         at.control.ask_pause = ask
         at.rebuild._settle_rest = slowly
-        at.control.meanwhile = None
-        at.control.said.clear()
+        await at.leaves()
         await at.rebuild.run(lambda *_: None)
         assert len(asked) >= 4
 
@@ -214,3 +229,106 @@ async def test_a_worker_is_not_still_before_its_last_batch_is_committed() -> Non
         failing = False
         await at.worker.step()
         assert at.worker.still
+
+
+# Timers move nobody's positions
+
+
+async def ripens(at: Beside) -> None:
+    """Time jumps, and the timers that it brings fire one in a turn: not all of them have."""
+    at.world.append(tick(0, START + 30 * HOUR))
+    while at.worker.owned[0].overdue() is None:
+        await at.step_slowly()
+    await at.step_slowly()
+    assert at.worker.owned[0].overdue() is not None
+
+
+async def test_a_worker_is_not_still_before_its_timers_that_have_come_have_fired() -> None:
+    """The rebuilt documents say that they have, and nobody would tell it."""
+    async with beside(Counts(mended=True)) as at:
+        for number in range(PEOPLE):
+            at.world.append(purchase(customer(number), f"again{number}", START + 20 * HOUR))
+        await settle(at.worker)
+        await ripens(at)
+        at.control.meanwhile = at.turn_slowly
+        await at.run()
+        assert at.control.collection == "customers_2"
+        assert all(at.numbers(customer(number)) == [1, 2, 3, 4] for number in range(PEOPLE))
+        assert "rebuild" not in {event["data"]["memberships"]["reason"] for event in at.world.said()}
+
+
+async def test_a_paused_worker_fires_what_has_come_and_takes_nothing_new() -> None:
+    async with beside(Counts(mended=True)) as at:
+        for number in range(PEOPLE):
+            at.world.append(purchase(customer(number), f"again{number}", START + 20 * HOUR))
+        await settle(at.worker)
+        await ripens(at)
+        at.world.append(purchase(BOB, "new", START + 31 * HOUR))
+        at.worker.paused = True
+        await settle(at.worker)
+        assert at.worker.still
+        assert (await at.world.document(BOB)).positions == {"customers:0": PEOPLE + 1 + 2}
+
+
+@pytest.mark.parametrize("code", [Counts(mended=True), Mended()], ids=["same", "other"])
+async def test_who_has_a_timer_before_the_pause_is_compared_in_it(code: Counts) -> None:
+    """The replay fires it ahead of the worker, or the other way round; positions are the same all the while."""
+    async with beside(code) as at:
+        for number in range(PEOPLE):
+            at.world.append(purchase(customer(number), f"again{number}", START + 20 * HOUR))
+        await settle(at.worker)
+        await ripens(at)
+
+        async def fires_the_rest_in_the_pause() -> None:
+            if at.control.holds:
+                await settle(at.worker)
+            await at.beat()
+
+        at.control.meanwhile = fires_the_rest_in_the_pause
+        await at.run()
+        for number in range(PEOPLE):
+            at.world.append(purchase(customer(number), f"then{number}", START + 31 * HOUR))
+        await settle(at.worker)
+        for number in range(PEOPLE):
+            numbers = at.numbers(customer(number))
+            assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_where_time_jumps_past_all_that_was_looked_at_everybody_is_compared_again() -> None:
+    async with beside(Counts(mended=True)) as at:
+
+        async def jumps() -> None:
+            at.world.clock += 2 * HOUR
+            at.world.append(tick(0, at.world.clock))
+            await settle(at.worker)
+
+        at.live.meanwhile = jumps
+        await at.run()
+        assert sum(at.live.compared_still) == PEOPLE
+
+
+# Who has not heard of the pause
+
+
+async def test_a_worker_that_opened_its_database_before_the_switch_goes_on_in_the_new_collection() -> None:
+    async with beside(Counts(mended=True)) as at:
+        await at.control.switch("customers_2", {})
+        at.replaced()
+        await at.beat()
+        assert at.world.store.__dict__ == at.fresh.__dict__
+
+
+@pytest.mark.parametrize("ever_said", [True, False])
+async def test_nothing_is_switched_under_a_batch_in_hand_however_long_nobody_heard_of_it(
+    monkeypatch: pytest.MonkeyPatch, ever_said: bool
+) -> None:
+    """Its save hangs, so it says nothing; it is in the group all the while and will commit."""
+    monkeypatch.setattr(rebuilding, "PAUSE_WITHIN", 1)
+    async with beside(Counts(mended=True)) as at:
+        at.world.clock += 6 * SECOND
+        at.control.meanwhile = None
+        if not ever_said:
+            at.control.said.clear()
+        with pytest.raises(FatalError, match="hold still"):
+            await at.run()
+        assert (at.control.collection, at.control.holds) == ("customers", False)

@@ -2,8 +2,13 @@
 
 from typing import Any
 
+import pytest
+
+from services.segmentation.domain import SegmentationDomain
 from services.segmentation.state import CustomerState
-from shared.clock import DAY
+from shared.clock import DAY, Instant
+from shared.events.envelope import Event
+from shared.processing.domain import Decision
 from tests.support.segmentation_drive import driven
 from tests.support.segmentation_facts import Fact
 from tests.unit.segmentation_story import T0, rules
@@ -37,6 +42,20 @@ def test_an_order_of_many_payments_names_its_first_and_its_newest_events_and_kee
     assert [order[1] for order in state.orders] == [("p0", "r6", "r7", "r8")]
     assert because["level"]["values"]["spend"]["value"] == "57"
     assert state.given_up == 5
+
+
+def test_each_decision_says_how_much_it_gave_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    decisions: list[Decision[CustomerState]] = []
+    decide = SegmentationDomain.on_event
+
+    def heard(self: SegmentationDomain, state: CustomerState, event: Event, at: Instant) -> Decision[CustomerState]:
+        decisions.append(decide(self, state, event, at))
+        return decisions[-1]
+
+    monkeypatch.setattr(SegmentationDomain, "on_event", heard)
+    objected = Fact("objected", "no", T0 + 5, T0 + 5)
+    state, _ = kept(LEVELS, [*(paid(n) for n in range(5)), objected, *(paid(n) for n in range(6, 9))])
+    assert sum(decision.given_up for decision in decisions) == state.given_up == 4
 
 
 def test_refunds_that_waited_are_not_named_without_end_either() -> None:
