@@ -94,10 +94,10 @@ async def _send(client: httpx.AsyncClient, import_id: str, lines: list[_Line], o
     outcome.repeated += answer["repeated"]
     for refused in answer["refused"]:
         row = lines[refused["index"]].row
-        outcome.refused += [Refused(row, field, reason) for field, reason in reasons(refused["problem"])]
+        outcome.refused += [Refused(row, field, reason) for field, reason in _reasons(refused["problem"])]
 
 
-def reasons(problem: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _reasons(problem: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Field and reason of each error; a problem without errors has one, of no field."""
     errors = problem.get("errors") or [{"field": "", "reason": problem.get("detail") or problem["title"]}]
     return [(error["field"], error["reason"]) for error in errors]

@@ -13,9 +13,8 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.intake.answering import problem
 from services.intake.checking import Checker, Sender, Stamp
-from services.intake.importer import TOO_LARGE, ImportFailed, Mode, Outcome, Refused, import_events, reasons, written
+from services.intake.importer import TOO_LARGE, ImportFailed, Mode, Outcome, Refused, import_events, written
 from services.intake.imports import imported
 from services.intake.mapping import MappingError, Row, RowMapping, digest_of, load_mapping, rows_of, unsorted_lines
 from services.intake.refusal import Refusal
@@ -118,7 +117,7 @@ class Reading:
         for row in rows:
             if row.document is not None:
                 self.lines.append(row.line)
-                yield row.document
+                yield {**row.document, "line": row.line}
             elif row.error is not None:
                 rejected.add(row.line, row.error.field, row.error.reason)
 
@@ -148,7 +147,7 @@ def _faults(checker: Checker, task: Task, event: Mapping[str, Any]) -> Iterable[
     try:
         imported(checker, parse(text), Sender("dry-run"), stamp)
     except Refusal as refusal:
-        return reasons(problem(refusal).body())
+        return refusal.reasons
     return ()
 
 

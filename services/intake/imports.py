@@ -1,6 +1,7 @@
 """Taking in a past: rows in their own time, inside a bracket, with a tick at each day's end and at the end of all."""
 
 import asyncio
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from services.intake.checking import Checker, Sender, Stamp
 from services.intake.domain import Offer, mark_of_time
 from services.intake.processor import Intake
 from services.intake.refusal import Refusal, Unavailable
-from services.intake.registers import Import, ImportRegister
+from services.intake.registers import Import, ImportRegister, RejectedRow
 from services.intake.store import IntakeStore
 from shared.clock import DAY, Clock, Instant
 from shared.events.catalog import PARTITIONS
@@ -19,6 +20,10 @@ from shared.events.customers import ClockTicked, HistoryBegan, HistoryEnded
 LONGEST_GAP = 400
 """Days at whose ends a tick is written in a gap of the data; of a longer gap the last ones. Timers fire at their own
 instants all the same, in the order in which they are due."""
+
+
+MOST_TOLD = 1_000
+"""Refused rows that an import keeps with their reasons; further ones are counted."""
 
 
 @dataclass(slots=True)
@@ -53,9 +58,8 @@ class Imports:
         found = await self._register.add(new)
         if found.mode != mode:
             raise Refusal(409, "Another mode", "This import was begun in another mode.")
-        if found.status != "running":
-            again = {"status": "running", "last_at": found.last_at if found.bracket is not None else None}
-            found = await self._saved(found, again)
+        if found is not new:
+            found = await self._saved(found, _afresh(found))
         if mode == "live" or found.bracket is not None:
             return found
         held = await self._no_other(found)
@@ -67,19 +71,20 @@ class Imports:
             raise Refusal(404, "Unknown import")
         return found
 
-    async def rows(self, import_id: str, documents: Sequence[Any], sender: Sender, size: int) -> Rows:
-        """Takes in what is new of these rows. Unavailable: send the same chunk again, nothing comes twice."""
+    async def rows(self, import_id: str, documents: Sequence[Any], sender: Sender, body: bytes) -> Rows:
+        """Takes in what is new of these rows, which `body` holds. Unavailable: send the same chunk again, nothing comes twice."""
         async with self._turn:
             found = await self.get(import_id)
             if found.status != "running":
                 raise Refusal(409, "Not running", f"This import is {found.status}; begin one under another id.")
             rows = Rows(last_at=found.last_at)
+            size = len(body) // max(len(documents), 1)
             new = await self._new(found, documents, sender, size, rows)
             if new and found.mode != "live" and found.bracket is None:
                 found = await self._open(found, new[0][1].time)
             if new:
                 await self._send(found, new, rows)
-            await self._note(found, rows)
+            await self._note(found, documents, body, rows)
             return rows
 
     async def end(self, import_id: str, *, hold: bool) -> Import:
@@ -174,17 +179,19 @@ class Imports:
             else:
                 rows.refused.append((place, answer))
 
-    async def _note(self, found: Import, rows: Rows) -> None:
+    async def _note(self, found: Import, documents: Sequence[Any], body: bytes, rows: Rows) -> None:
         """Rows that come again count for the last instant too: what was noted of them the first time may be lost."""
-        await self._saved(
-            found,
-            {
-                "last_at": rows.last_at,
-                "accepted": found.accepted + rows.accepted,
+        update: dict[str, Any] = {"last_at": rows.last_at, "accepted": found.accepted + rows.accepted}
+        chunk = self._checker.fingerprint(hashlib.sha256(body).hexdigest())
+        if chunk != found.chunk:
+            update |= {
+                "chunk": chunk,
+                "rows": found.rows + len(documents),
                 "repeated": found.repeated + rows.repeated,
                 "refused": found.refused + len(rows.refused),
-            },
-        )
+                "rejected": (*found.rejected, *_rejected(found, documents, rows))[:MOST_TOLD],
+            }
+        await self._saved(found, update)
 
     async def _saved(self, found: Import, update: dict[str, Any]) -> Import:
         changed = found.model_copy(update=update)
@@ -213,9 +220,30 @@ class Imports:
         return Entry("", "", lines)
 
 
+def _afresh(found: Import) -> dict[str, Any]:
+    """What a beginning changes of an import that was begun before."""
+    last_at = found.last_at if found.status == "running" or found.bracket is not None else None
+    counts = {"rows": 0, "repeated": 0, "refused": 0, "rejected": (), "chunk": ""}
+    return {"status": "running", "last_at": last_at, **counts}
+
+
+def _unplaced(document: Any) -> Any:
+    if not isinstance(document, dict) or "line" not in document:
+        return document
+    return {name: member for name, member in document.items() if name != "line"}
+
+
+def _rejected(found: Import, documents: Sequence[Any], rows: Rows) -> Iterator[RejectedRow]:
+    for index, refusal in sorted(rows.refused, key=lambda row: row[0]):
+        given = documents[index].get("line") if isinstance(documents[index], dict) else None
+        line = given if type(given) is int and 0 < given < 1 << 53 else found.rows + index + 1
+        for field_, reason in refusal.reasons:
+            yield RejectedRow(line=line, field=field_, reason=reason)
+
+
 def imported(checker: Checker, document: Any, sender: Sender, stamp: Stamp) -> Offer:
-    """The offer of one row. Raises Refusal."""
-    offer = checker.offer(document, sender, stamp)
+    """The offer of one row, whose line is no part of it. Raises Refusal."""
+    offer = checker.offer(_unplaced(document), sender, stamp)
     if offer.claim is None:
         raise Refusal.of_field("id", "is required in an import")
     if offer.person.id is None and not offer.person.keys:

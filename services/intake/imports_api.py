@@ -42,11 +42,11 @@ def build_router(imports: Imports) -> APIRouter:
 
     @router.post("/{import_id}/rows", openapi_extra=_ROWS)
     async def rows(import_id: ImportId, request: Request, principal: Administrator) -> dict[str, Any]:
-        """One chunk of events as NDJSON, in the order of their times; each needs an id. Sending it again adds nothing."""
+        """One chunk of events as NDJSON, in the order of their times. Each needs an id; a `line` beside it, its place in
+        the client's file, names it if it is refused. Sending a chunk again adds nothing."""
         body = await request.body()
         arrived = read(body, {"content-type": "application/x-ndjson"}, CHUNK)
-        size = len(body) // max(len(arrived.documents), 1)
-        result = await imports.rows(import_id, arrived.documents, sender_of(principal), size)
+        result = await imports.rows(import_id, arrived.documents, sender_of(principal), body)
         refused = [{"index": index, **_reasons(why)} for index, why in result.refused]
         return {"accepted": result.accepted, "repeated": result.repeated, "refused": refused}
 
@@ -59,6 +59,7 @@ def build_router(imports: Imports) -> APIRouter:
 
     @router.get("/{import_id}")
     async def show(import_id: ImportId, _principal: Administrator) -> dict[str, Any]:
+        """How far it came, and which rows were refused since it last began, the first thousand with their reasons."""
         return _shown(await imports.get(import_id))
 
     return router
@@ -84,7 +85,9 @@ def _shown(found: Import) -> dict[str, Any]:
         "status": found.status,
         "started_at": to_rfc3339(found.started_at),
         "last_at": to_rfc3339(found.last_at) if found.last_at is not None else None,
+        "rows": found.rows,
         "accepted": found.accepted,
         "repeated": found.repeated,
         "refused": found.refused,
+        "rejected": [row.model_dump() for row in found.rejected],
     }

@@ -35,8 +35,21 @@ class KeyRegister:
             await self._keys.replace_one({"_id": customer_id}, {"_id": customer_id, "destroyed": True}, upsert=True)
 
 
+class RejectedRow(BaseModel):
+    """`line`: as the client says, else which row it was of those that it sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line: int
+    field: str
+    reason: str
+
+
 class Import(BaseModel):
     """One import. `last_at`: the newest row's time.
+
+    `rows`, `repeated`, `refused` and `rejected` (the first of these) are of its newest beginning, `accepted` of all.
+    `chunk`: keyed digest of the newest rows that are counted, which count once however often they come.
 
     `bracket`: the bracket of history that its rows stand in (its own id, or that of the import which left it open).
     """
@@ -53,6 +66,9 @@ class Import(BaseModel):
     accepted: int = 0
     repeated: int = 0
     refused: int = 0
+    rows: int = 0
+    rejected: tuple[RejectedRow, ...] = ()
+    chunk: str = ""
     rev: int = 0
 
 

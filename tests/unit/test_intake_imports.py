@@ -10,7 +10,7 @@ import pytest
 from services.intake.batches import Accepted, Claim, Entry
 from services.intake.checking import Checker, Sender
 from services.intake.domain import Offer
-from services.intake.imports import Imports, Rows
+from services.intake.imports import MOST_TOLD, Imports, Rows
 from services.intake.registers import Import
 from services.intake.rules import Rules
 from shared.clock import from_rfc3339
@@ -93,7 +93,7 @@ class Desk:
         self.imports = Imports(register, log, log, Checker(Rules(), BlindIndex(b"p" * 32)), lambda: NOW)
 
     async def send(self, *rows: dict[str, Any], import_id: str = "i") -> Rows:
-        return await self.imports.rows(import_id, rows, Sender("k"), 500)
+        return await self.imports.rows(import_id, rows, Sender("k"), json.dumps(rows).encode())
 
 
 def row(day: int, **change: Any) -> dict[str, Any]:
@@ -141,3 +141,34 @@ async def test_a_bracket_that_opens_late_ticks_only_from_its_first_row_on() -> N
     await desk.send(row(1))
     await desk.send(row(5), row(6))
     assert desk.log.ticks() == ["2020-01-06T00:00:00.000Z"]
+
+
+async def test_what_was_refused_is_told_with_line_field_and_reason_and_counted_once() -> None:
+    desk = Desk()
+    await desk.imports.begin("i", "history", "n")
+    await desk.send(row(1), row(2))
+    for _ in range(2):
+        await desk.send(row(3), row(4, surprise=1), {**row(5, time=None), "line": 17})
+    found = await desk.imports.get("i")
+    assert (found.rows, found.accepted, found.repeated, found.refused) == (5, 3, 0, 2)
+    assert [(wrong.line, wrong.field) for wrong in found.rejected] == [(4, "surprise"), (17, "time")]
+    assert found.rejected[1].reason == "is required in an import of the past"
+
+
+async def test_an_import_that_begins_again_counts_again() -> None:
+    desk = Desk()
+    for repeated in (0, 2, 2):
+        await desk.imports.begin("i", "live", "n")
+        await desk.send(row(1), row(2), row(3, surprise=1))
+        found = await desk.imports.get("i")
+        assert (found.rows, found.accepted, found.repeated, found.refused) == (3, 2, repeated, 1)
+        assert len(found.rejected) == 1
+
+
+async def test_of_very_many_refused_rows_the_first_are_told_and_all_are_counted() -> None:
+    desk = Desk()
+    await desk.imports.begin("i", "live", "n")
+    for chunk in range(3):
+        await desk.send(*({"line": chunk * 500 + n} for n in range(500)))
+    found = await desk.imports.get("i")
+    assert (found.refused, len(found.rejected)) == (1_500, MOST_TOLD)
