@@ -65,12 +65,9 @@ class MemoryRegister:
         return set()
 
     def take(self, entry: Entry) -> None:
-        guard = entry.guard
-        customer = (guard.insert or guard.update) if guard is not None else None
-        if guard is None or customer is None:
-            return
-        self._customers[customer.id] = customer
-        self._owners |= dict.fromkeys(guard.keys, (customer.id, ""))
+        if (guard := entry.guard) is not None:
+            self._customers[guard.customer.id] = guard.customer
+            self._owners |= dict.fromkeys(guard.keys, (guard.customer.id, ""))
 
 
 class Door:

@@ -1,6 +1,6 @@
 """What is taken in together: written down once before it is sent, so that whoever sends it again sends the same."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,29 +30,30 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What must hold in the store before an entry may be sent: it decides between two intakes.
+    """What must hold in the store before the entries of a customer may be sent: it decides between two intakes.
 
-    `keys`: identity keys to be claimed for the customer. `insert`: a new customer. `update`: the customer as changed, valid
-    where the stored `rev` is one less. `release`: keys that no longer name it. `destroy`: its data key goes.
+    `customer`: as the whole batch leaves it, with the changes of this batch. `base`: the stored `rev` that it was made from,
+    0 for a new one. `keys`: identity keys to be claimed for it. `release`: keys that no longer name it.
     """
 
+    customer: Customer
+    base: int = 0
     keys: tuple[str, ...] = ()
-    insert: Customer | None = None
-    update: Customer | None = None
     release: tuple[str, ...] = ()
-    destroy: bool = False
+
+    @property
+    def destroys(self) -> bool:
+        """The customer's data key goes."""
+        return self.customer.erased_at is not None
 
     def to_fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = {"keys": list(self.keys), "release": list(self.release), "destroy": self.destroy}
-        for name, customer in (("insert", self.insert), ("update", self.update)):
-            if customer is not None:
-                fields[name] = customer.model_dump_json()
-        return fields
+        keys, release = list(self.keys), list(self.release)
+        return {"customer": self.customer.model_dump_json(), "base": self.base, "keys": keys, "release": release}
 
 
 def guard_from(fields: dict[str, Any]) -> Guard:
-    customers = {name: Customer.model_validate_json(fields[name]) for name in ("insert", "update") if name in fields}
-    return Guard(tuple(fields["keys"]), release=tuple(fields["release"]), destroy=fields["destroy"], **customers)
+    customer = Customer.model_validate_json(fields["customer"])
+    return Guard(customer, fields["base"], tuple(fields["keys"]), tuple(fields["release"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ class Line:
     value: str
     partition: int | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the record's value."""
+        return len(self.value.encode())
+
     def message(self, customer_id: str | None) -> Message:
         keyed = customer_id if self.partition is None else None
         return to_message(self.value.encode(), keyed, self.partition)
@@ -69,7 +75,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One offer as it will be sent; the position of its last line is what is answered."""
+    """One offer as it will be sent; the position of its last line is what is answered.
+
+    `guard`: at the first entry of its customer that rests on it; with it stand or fall all that follow of this customer.
+    """
 
     event_id: str
     customer_id: str
@@ -81,7 +90,7 @@ class Entry:
 
     @property
     def size(self) -> int:
-        return sum(len(line.value) for line in self.lines)
+        return sum(line.size for line in self.lines)
 
     def to_fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = {
@@ -112,6 +121,18 @@ class Batch:
     at: Instant
     entries: tuple[Entry, ...]
 
+    @property
+    def guards(self) -> list[Guard]:
+        return [entry.guard for entry in self.entries if entry.guard is not None]
+
+    def dependants(self) -> dict[str, list[int]]:
+        """By customer, which entries rest on its guard."""
+        places: dict[str, list[int]] = {}
+        for index, entry in enumerate(self.entries):
+            if entry.guard is not None or entry.customer_id in places:
+                places.setdefault(entry.customer_id, []).append(index)
+        return places
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -128,11 +149,27 @@ class Claim:
 
 @dataclass(slots=True)
 class Verdict:
-    """Which entries of a batch may be sent. `lost`: somebody else was first with the customer or changed it meanwhile;
-    `repeated`: the id was taken in before, under this claim."""
+    """Which entries of a batch may be sent. `lost`: somebody else was first with the customer or changed it meanwhile, so
+    they are decided anew; `repeated`: the id was taken in before, under this claim."""
 
     lost: set[int] = field(default_factory=set)
     repeated: dict[int, Claim] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> set[int]:
+        return self.lost | self.repeated.keys()
+
+    def lose(self, batch: Batch, places: Collection[int]) -> None:
+        """These, and whatever follows of their customers: a customer's events keep their order."""
+        lost = self.lost.union(places)
+        if not lost:
+            return
+        customers: set[str] = set()
+        for index, entry in enumerate(batch.entries):
+            if index in lost:
+                customers.add(entry.customer_id)
+            if entry.customer_id in customers and index not in self.repeated:
+                self.lost.add(index)
 
     def live(self, batch: Batch) -> list[int]:
         return [i for i in range(len(batch.entries)) if i not in self.lost and i not in self.repeated]

@@ -91,7 +91,8 @@ class Checker:
         )
 
     def registration(self, block: CustomerBlock, document: Any, sender: Sender, stamp: Stamp) -> Offer:
-        """An offer that only registers, or finds."""
+        """An offer that only registers, or finds. `document` is all that its sender said. Raises Refusal (413, 422)."""
+        size = limits.check_size(document)
         source = f"/keys/{sender.key_id}"
         event_id, claim, conflict = _identity(None, source, sender, stamp)
         return Offer(
@@ -105,6 +106,7 @@ class Checker:
             fingerprint=self._fingerprint(document, stamp) if claim else "",
             conflict=conflict,
             by=sender.name or sender.key_id,
+            size=size,
         )
 
     def person(self, block: CustomerBlock, at: Instant) -> Person:
@@ -113,14 +115,14 @@ class Checker:
         facets = {name: given[name] for name in FACETS if name in given and given[name] != []}
         if block.birth_date is not None:
             facets = {**birth_facets(block.birth_date, at), **facets}
-        keys = self._keys(block, personal, facets)
+        keys, guessed = self._keys(block, personal, facets)
         facts = {name: given[name] for name in ("tags", "owner", "channel", "consents") if given.get(name)}
         custom = self._custom(given.get("custom", {}), personal)
         facts |= {"facets": facets} if facets else {}
         facts |= {"custom": custom} if custom else {}
         if block.external_id is not None:
             facts["external_ids"] = ({"system": block.external_id.system, "id": block.external_id.id},)
-        return Person(block.id, keys, personal, facts)
+        return Person(block.id, keys, personal, facts, guessed)
 
     def fingerprint(self, document: Any) -> str:
         """Keyed, because content may be personal and short enough to guess."""
@@ -129,8 +131,12 @@ class Checker:
     def _fingerprint(self, document: Any, stamp: Stamp) -> str:
         return self.fingerprint([document, stamp.count] if stamp.key else document)
 
-    def _keys(self, block: CustomerBlock, personal: dict[str, str], facets: dict[str, Any]) -> dict[str, str]:
+    def _keys(
+        self, block: CustomerBlock, personal: dict[str, str], facets: dict[str, Any]
+    ) -> tuple[dict[str, str], frozenset[str]]:
+        """Identity keys by field, and the facets that were guessed from them."""
         keys: dict[str, str] = {}
+        guessed: frozenset[str] = frozenset()
         if block.external_id is not None:
             text = f"{block.external_id.system}\0{block.external_id.id}"
             keys[f"external_id:{block.external_id.system}"] = f"external:{self._index.of('external', text)}"
@@ -141,11 +147,12 @@ class Checker:
             country = phonenumbers.region_code_for_number(phonenumbers.parse(phone))
             if country and "country" not in facets:
                 facets["country"] = country
+                guessed = frozenset({"country"})
         if block.email is not None:
             email = _normal("email", lambda: normalise_email(block.email or ""))
             personal["email"] = email
             keys["email"] = f"email:{self._index.of('email', email)}"
-        return keys
+        return keys, guessed
 
     def _custom(self, given: Mapping[str, Any], personal: dict[str, str]) -> dict[str, Any]:
         """Undeclared fields are refused: nobody could know whether they are personal."""
@@ -154,6 +161,8 @@ class Checker:
             declared = self._rules.custom_fields.get(name)
             if declared is None:
                 raise Refusal.of_field("customer.custom", "has a field that deploy/config/intake.yaml does not declare")
+            if value is None:
+                continue
             if not declared.personal:
                 shown[name] = value
             elif isinstance(value, str):

@@ -65,6 +65,15 @@ def _written_out(value: Any) -> Any:
     return value
 
 
+def _numbers(value: Any) -> Any:
+    """Numbers of custom fields are no amounts: they stay JSON numbers."""
+    if isinstance(value, dict):
+        return {name: _numbers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_numbers(member) for member in value]
+    return float(value) if isinstance(value, Decimal) else value
+
+
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 Amount = Annotated[Decimal, Field(max_digits=30, decimal_places=10)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
@@ -107,7 +116,7 @@ class CustomerBlock(Strict):
     owner: Name | None = None
     channel: Channel | None = None
     consents: dict[Channel, Consent] | None = None
-    custom: dict[Name, Any] | None = None
+    custom: dict[Name, Annotated[Any, BeforeValidator(_numbers)]] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,6 @@
 """Intake's own record of a customer: what is known, under which keys, and every change of every field. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import Field
@@ -8,11 +8,11 @@ from pydantic import Field
 from shared.clock import Instant, to_rfc3339
 from shared.events import customers as c
 from shared.events.codec import data_types
-from shared.events.fields import Model
+from shared.events.fields import Model, Sealed
 
 FACETS = tuple(c.Facets.model_fields)
 PLAIN = ("tags", "owner", "channel")
-Sealed = Mapping[str, Any]
+SealedFields = Mapping[str, Mapping[str, Any]]
 
 
 class Change(Model):
@@ -27,7 +27,10 @@ class Change(Model):
 
 
 class Customer(Model):
-    """`keys`: the blind identity keys by field (`external_id:<system>` for external ids). `rev` rises with every change."""
+    """`keys`: the blind identity keys by field (`external_id:<system>` for external ids). `rev` rises with every change.
+
+    `changes`: those that are being made; the earlier ones lie in rows of their own.
+    """
 
     id: str
     rev: int = 1
@@ -47,20 +50,22 @@ class Customer(Model):
     changes: tuple[Change, ...] = ()
 
 
-def registration_data(facts: Mapping[str, Any], sealed: Mapping[str, Sealed]) -> dict[str, Any]:
+def registration_data(facts: Mapping[str, Any], sealed: SealedFields) -> dict[str, Any]:
     """The data of `customer.registered`, without what is empty."""
     data = {name: value for name, value in facts.items() if value not in (None, {}, [], ())}
     return {**data, "sealed": dict(sealed)} if sealed else data
 
 
 def registered(
-    customer_id: str, at: Instant, facts: Mapping[str, Any], sealed: Mapping[str, Sealed], keys: Mapping[str, str]
+    customer_id: str, at: Instant, facts: Mapping[str, Any], sealed: SealedFields, keys: Mapping[str, str]
 ) -> Customer:
     return Customer(id=customer_id, registered_at=at, sealed=dict(sealed), keys=dict(keys), **facts)
 
 
 def current(customer: Customer, field: str) -> Any:
     """The value of a field as corrections name it: facets and custom fields by their own names."""
+    if field in customer.sealed:
+        return customer.sealed[field]
     if field in FACETS:
         return customer.facets.get(field)
     if field.startswith("custom."):
@@ -69,7 +74,7 @@ def current(customer: Customer, field: str) -> Any:
         return customer.consents.get(field.removeprefix("consents."))
     if field in ("external_ids", "objected", *PLAIN):
         return getattr(customer, field)
-    return customer.sealed.get(field)
+    return None
 
 
 def wanted_fields(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +83,25 @@ def wanted_fields(facts: Mapping[str, Any]) -> dict[str, Any]:
     fields |= {f"custom.{name}": value for name, value in facts.get("custom", {}).items()}
     fields |= {f"consents.{name}": value for name, value in facts.get("consents", {}).items()}
     return fields | {name: facts[name] for name in ("external_ids", *PLAIN) if name in facts}
+
+
+def emptied(customer: Customer, cleared: Collection[str]) -> dict[str, Any]:
+    """What a correction takes away, as single fields: a group with all its members, a birth date with what follows from it."""
+    fields = set(cleared) - {"custom", "consents", "external_id"}
+    if "custom" in cleared:
+        fields |= {f"custom.{name}" for name in customer.custom} | {
+            n for n in customer.sealed if n.startswith("custom.")
+        }
+    if "consents" in cleared:
+        fields |= {f"consents.{name}" for name in customer.consents}
+    if "birth_date" in cleared:
+        fields |= {"birthday", "age_band"}
+    return dict.fromkeys(fields) | ({"external_ids": ()} if "external_id" in cleared else {})
+
+
+def remaining_keys(customer: Customer, cleared: Collection[str]) -> dict[str, str]:
+    """Keys by field, without those of emptied fields."""
+    return {field: key for field, key in customer.keys.items() if field.partition(":")[0] not in cleared}
 
 
 def differing(customer: Customer, wanted: Mapping[str, Any]) -> dict[str, c.FieldChange]:
@@ -115,14 +139,18 @@ def corrected(
 
 
 def _set(customer: Customer, update: dict[str, Any], field: str, to: Any) -> None:
-    for group in ("custom", "consents"):
-        if field.startswith(f"{group}."):
-            _put(customer, update, group, field.removeprefix(f"{group}."), to)
-            return
-    if field in ("external_ids", "objected", *PLAIN):
-        update[field] = to if to is not None else Customer.model_fields[field].default
-    else:
-        _put(customer, update, "facets" if field in FACETS else "sealed", field, to)
+    group, _, name = field.partition(".")
+    if isinstance(to, Sealed):
+        _put(customer, update, "sealed", field, to.model_dump())
+    elif field in customer.sealed:
+        _put(customer, update, "sealed", field, None)
+    if group in ("custom", "consents"):
+        _put(customer, update, group, name, None if isinstance(to, Sealed) else to)
+    elif field in FACETS:
+        _put(customer, update, "facets", field, to)
+    elif field in ("external_ids", "objected", *PLAIN):
+        empty = Customer.model_fields[field].default
+        update[field] = empty if to is None else tuple(to) if isinstance(empty, tuple) else to
 
 
 def _put(customer: Customer, update: dict[str, Any], group: str, name: str, to: Any) -> None:

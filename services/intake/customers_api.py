@@ -6,16 +6,17 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import Field
 
 from services.intake.answering import sender_of
 from services.intake.batches import Accepted
+from services.intake.bodies import LimitedRoute
 from services.intake.checking import Checker, Stamp
 from services.intake.contracts import PERSONAL, CustomerBlock, Strict
 from services.intake.customers import Customer, shown
-from services.intake.domain import Offer, Person
-from services.intake.entries import CORRECTED
+from services.intake.decisions import CORRECTED
+from services.intake.domain import Offer
 from services.intake.processor import Intake
 from services.intake.refusal import Refusal
 from services.intake.registers import ReceiptRegister
@@ -78,11 +79,10 @@ class CustomerDesk:
     async def correct(
         self, customer_id: str, block: CustomerBlock, principal: Principal, key: str | None, reason: str | None
     ) -> Accepted:
-        offer = self._registration(block, principal, key)
-        person = Person(customer_id, offer.person.keys, offer.person.personal, offer.person.facts)
-        cleared = {name for name in block.model_fields_set if getattr(block, name) is None and name != "id"}
+        offer = self._registration(block, principal, key, [customer_id, reason], CORRECTED)
+        person = replace(offer.person, id=customer_id)
         return await self._one(
-            replace(offer, full=CORRECTED, person=person, fact=True, cleared=frozenset(cleared), reason=reason)
+            replace(offer, full=CORRECTED, person=person, fact=True, cleared=_cleared(block), reason=reason)
         )
 
     async def fact(
@@ -105,6 +105,7 @@ class CustomerDesk:
             return {"receipt_id": customer.receipt_id, "customer_id": customer_id}
         receipt_id = hashlib.sha256(f"erasure\0{customer_id}".encode()).hexdigest()[:32]
         await self._receipts.add(receipt_id, customer_id, self._clock(), SERVICES)
+        await self._intake.erasures.announce(customer_id)
         data = {"receipt_id": receipt_id, **({"reason": reason} if reason else {})}
         await self.fact(customer_id, c.CustomerErased, data, principal, receipt_id)
         return {"receipt_id": receipt_id, "customer_id": customer_id}
@@ -125,7 +126,7 @@ class CustomerDesk:
     async def history(self, customer: Customer, *, unsealed: bool) -> list[dict[str, Any]]:
         """Every change of every field, oldest first; personal values only for whoever may unseal."""
         changes = []
-        for change in customer.changes:
+        for change in await self._store.history(customer.id):
             document = change.model_dump(mode="json")
             document["at"] = to_rfc3339(change.at)
             if change.field in PERSONAL or change.field.startswith("custom."):
@@ -160,18 +161,28 @@ class CustomerDesk:
     def _registration(
         self, block: CustomerBlock, principal: Principal, key: str | None, data: Any = None, full: str | None = None
     ) -> Offer:
-        document = [full, block.model_dump(mode="json", exclude_none=True), data]
-        return self._checker.registration(block, document, sender_of(principal), Stamp(self._clock(), key=key))
+        document = [full, block.model_dump(mode="json", exclude_unset=True), data]
+        stamp = Stamp(self._clock(), key=key)
+        try:
+            return self._checker.registration(block, document, sender_of(principal), stamp)
+        except Refusal as refusal:
+            raise refusal.within("customer") from None
 
     async def _one(self, offer: Offer) -> Accepted:
         (answer,) = await self._intake.submit([offer])
         if isinstance(answer, Refusal):
-            raise answer
+            raise answer.within("customer")
         return answer
 
 
+def _cleared(block: CustomerBlock) -> frozenset[str]:
+    """Fields that are given as null, or as a list of nothing."""
+    cleared = {name for name in block.model_fields_set if getattr(block, name) in (None, ()) and name != "id"}
+    return frozenset(cleared | {f"custom.{name}" for name, value in (block.custom or {}).items() if value is None})
+
+
 def build_router(desk: CustomerDesk) -> APIRouter:
-    router = APIRouter(prefix="/v1/customers", tags=["customers"])
+    router = APIRouter(prefix="/v1/customers", tags=["customers"], route_class=LimitedRoute)
     _add_records(router, desk)
     _add_rights(router, desk)
     return router
@@ -193,7 +204,7 @@ def _add_records(router: APIRouter, desk: CustomerDesk) -> None:
         block: CustomerBlock,
         principal: Emitter,
         idempotency_key: IdempotencyKey = None,
-        reason: str | None = None,
+        reason: Annotated[str | None, Query(max_length=500)] = None,
     ) -> dict[str, Any]:
         """Fields given replace what is known, null empties a field, all others stay."""
         return (await desk.correct(customer_id, block, principal, idempotency_key, reason)).body()

@@ -23,12 +23,14 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "https://guanxi.dev/intake")
 @dataclass(frozen=True, slots=True)
 class Person:
     """Who something is about. `keys`: blind identity keys by the field that they came from; `personal`: clear texts to be
-    sealed; `facts`: what may be known in clear, as in `customer.registered`."""
+    sealed; `facts`: what may be known in clear, as in `customer.registered`; `guessed`: facets that nobody stated, so that
+    they give way to what is known."""
 
     id: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     personal: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    guessed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,9 @@ def registration_id(customer_id: str) -> str:
     return str(uuid5(_NAMESPACE, f"registered\0{customer_id}"))
 
 
-def correction_id(event_id: str) -> str:
+def correction_id(source: str, event_id: str) -> str:
     """Of the correction that an event causes because it knows more of its customer than we did."""
-    return str(uuid5(_NAMESPACE, f"corrected\0{event_id}"))
+    return str(uuid5(_NAMESPACE, f"corrected\0{source}\0{event_id}"))
 
 
 def canonical(document: Any) -> str:

@@ -18,18 +18,30 @@ class KnownKeys:
         self._monotonic = monotonic
         self._most = most
         self._known: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self._avoided: frozenset[str] | None = frozenset()
 
     def get(self, key: str) -> str | None:
         found = self._known.get(key)
         return found[1] if found is not None and found[0] > self._monotonic() else None
 
     def put(self, keys: Iterable[str], customer_id: str) -> None:
+        if self._avoided is None or customer_id in self._avoided:
+            return
         until = self._monotonic() + SECONDS
         for key in keys:
             self._known.pop(key, None)
             self._known[key] = (until, customer_id)
         while len(self._known) > self._most:
             self._known.popitem(last=False)
+
+    def avoid(self, customer_ids: Collection[str] | None) -> None:
+        """Those that are about to be erased are asked of the store every time. None: all, because nobody knows who is."""
+        before, self._avoided = self._avoided, None if customer_ids is None else frozenset(customer_ids)
+        if self._avoided is None:
+            self._known.clear()
+        else:
+            for customer_id in self._avoided - (before or frozenset()):
+                self.forget(customer_id)
 
     def forget(self, customer_id: str) -> None:
         for key in [key for key, (_, known) in self._known.items() if known == customer_id]:

@@ -13,7 +13,8 @@ from services.intake.refusal import Refusal
 class Limits:
     """`body` in bytes, `text` in characters, `items` per list or object, `depth` in levels, `batch` in events per request.
 
-    `event`: characters of one event, so that its record stays below what Kafka takes (1 MiB) in any script.
+    `event`: characters of one event, so that its record stays below what Kafka takes (1 MiB) in any script. `record` and
+    `customer`: bytes of a record as written, and of all that is known of one customer: what grows by corrections.
     """
 
     body: int = 1 << 20
@@ -23,6 +24,8 @@ class Limits:
     items: int = 1_000
     depth: int = 8
     event: int = 200_000
+    record: int = 990_000
+    customer: int = 2 << 20
 
 
 LIMITS = Limits()
@@ -34,10 +37,16 @@ def check(document: Any, limits: Limits = LIMITS) -> None:
         raise Refusal.of_field(".".join(path) or "body", reason)
 
 
-def check_size(document: Any, limits: Limits = LIMITS) -> None:
-    """Raises Refusal (413). Only asked for documents of large bodies, because it writes the document out."""
-    if len(json.dumps(document, default=str, ensure_ascii=False)) > limits.event:
-        raise Refusal(413, "Too large", f"One event has at most {limits.event} characters.")
+def check_size(document: Any, limits: Limits = LIMITS) -> int:
+    """Its characters. Raises Refusal (413). Only asked for what comes in large bodies, because it writes the document out."""
+    size = len(json.dumps(document, default=str, ensure_ascii=False))
+    if size > limits.event:
+        raise too_large("body", f"has more than {limits.event} characters")
+    return size
+
+
+def too_large(field: str, reason: str) -> Refusal:
+    return Refusal(413, "Too large", "One event, with what is known of its customer, has a limit.", [(field, reason)])
 
 
 def _faults(value: Any, path: tuple[str, ...], limits: Limits) -> Iterator[tuple[tuple[str, ...], str]]:

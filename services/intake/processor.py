@@ -7,10 +7,12 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-from services.intake.batches import Accepted, Batch, Claim, Entry, Verdict
+from services.intake.batches import Accepted, Batch, Claim, Entry
 from services.intake.domain import Offer
-from services.intake.entries import EntryWriter, Later
+from services.intake.entries import LARGEST, EntryWriter, Later
+from services.intake.erasures import Erasures
 from services.intake.identities import KnownKeys
+from services.intake.limits import LIMITS
 from services.intake.publishing import Job, Publisher
 from services.intake.refusal import Refusal, Unavailable
 from services.intake.store import IntakeStore
@@ -20,8 +22,6 @@ from shared.processing.ports import FatalError, TransientError
 
 TOGETHER = 1_000
 """Offers that one batch takes at most."""
-LARGEST = 3 << 20
-"""Bytes of offers after which a batch is full; what is written is at most a few times that, far below 16 MiB."""
 QUEUED = 20_000
 """Records taken in and not yet acknowledged, above which no more is taken in."""
 PATIENCE = 10.0
@@ -69,6 +69,7 @@ class Intake:
         self._vault = vault
         self._clock = clock
         self._patience = patience
+        self.erasures = Erasures(store, known, clock)
         self._owner = str(uuid4())
         self._number = 0
         self._waiting: deque[Waiting] = deque()
@@ -113,6 +114,7 @@ class Intake:
             group.create_task(self._take_in())
             group.create_task(self._look_for_forsaken())
             group.create_task(self._answer_late())
+            group.create_task(self.erasures.run())
 
     async def drained(self) -> None:
         while self._waiting or self._open or self._followers:  # noqa: ASYNC110 - only at the end of the process
@@ -156,7 +158,7 @@ class Intake:
             await asyncio.sleep(0.02)
 
     def _next(self) -> list[Waiting]:
-        """As many as fit into one document of the store."""
+        """As many as may fit into one document of the store; how many really do shows when they are written out."""
         taken: list[Waiting] = []
         size = 0
         while self._waiting and len(taken) < TOGETHER and size < LARGEST:
@@ -167,49 +169,50 @@ class Intake:
         return taken
 
     async def _take(self, taken: list[Waiting]) -> list[Waiting]:
-        """Those that must be taken in once more, because another process was first with their customer."""
+        """Those that must be taken in once more, in their order: the batch is full, or another process was first with their
+        customer."""
         built = iter(await self._entries.entries([w.offer for w in taken if isinstance(w.offer, Offer)]))
-        again: list[Waiting] = []
+        again: set[Waiting] = set()
         chosen: list[tuple[Waiting, Entry]] = []
+        full = False
         for waiting in taken:
-            result = next(built) if isinstance(waiting.offer, Offer) else waiting.offer
+            result = next(built) if isinstance(waiting.offer, Offer) else Later(full=True) if full else waiting.offer
             if isinstance(result, Refusal):
                 waiting.resolve(result)
             elif isinstance(result, Later):
-                again += self._once_more(waiting, patient=True)
+                full |= result.full
+                again |= {waiting} if result.full else self._once_more(waiting, patient=True)
             elif not result.lines and result.claim is None:
                 waiting.resolve(Accepted(result.event_id, result.customer_id, False, None))
             else:
                 chosen.append((waiting, result))
         if chosen:
-            again += await self._claim([w for w, _ in chosen], tuple(e for _, e in chosen))
-        return again
+            again |= await self._claim([w for w, _ in chosen], tuple(e for _, e in chosen))
+        return [waiting for waiting in taken if waiting in again]
 
-    async def _claim(self, waiting: list[Waiting], entries: tuple[Entry, ...]) -> list[Waiting]:
+    async def _claim(self, waiting: list[Waiting], entries: tuple[Entry, ...]) -> set[Waiting]:
         self._number += 1
         batch = Batch(str(uuid4()), self._owner, self._number, self._clock(), entries)
         await self._store.begin(batch)
-        verdict, job = await self._admit(batch)
-        again: list[Waiting] = []
+        verdict = await self._store.judge(batch)
+        job = await self._admit(batch, verdict.live(batch))
+        again: set[Waiting] = set()
         for index, one in enumerate(waiting):
             if index in verdict.lost:
-                again += self._once_more(one)
+                again |= self._once_more(one)
             elif index in verdict.repeated:
                 self._follow(self._repeat(one, verdict.repeated[index]))
         self._answer_from(job, {index: waiting[index] for index in job.live})
         return again
 
-    async def _admit(self, batch: Batch) -> tuple[Verdict, Job]:
-        verdict = await self._store.judge(batch)
-        live = verdict.live(batch)
+    async def _admit(self, batch: Batch, live: list[int]) -> Job:
         for index in live:
-            entry = batch.entries[index]
-            if entry.guard is not None and entry.guard.release:
-                self._known.forget(entry.customer_id)
-            if entry.guard is not None and entry.guard.destroy:
-                await self._vault.destroy(entry.customer_id)
-                self._known.forget(entry.customer_id)
-        return verdict, self._publisher.put(batch, live)
+            guard = batch.entries[index].guard
+            if guard is not None and (guard.release or guard.destroys):
+                self._known.forget(guard.customer.id)
+            if guard is not None and guard.destroys:
+                await self._vault.destroy(guard.customer.id)
+        return self._publisher.put(batch, live)
 
     def _answer_from(self, job: Job, waiting: dict[int, Waiting]) -> None:
         def answer(done: asyncio.Future[dict[int, str | None]]) -> None:
@@ -219,12 +222,12 @@ class Intake:
 
         job.done.add_done_callback(answer)
 
-    def _once_more(self, waiting: Waiting, *, patient: bool = False) -> list[Waiting]:
+    def _once_more(self, waiting: Waiting, *, patient: bool = False) -> set[Waiting]:
         waiting.attempts += 1
         if waiting.attempts > (ATTEMPTS * 50 if patient else ATTEMPTS) or waiting.answer.done():
             waiting.resolve(Unavailable("Somebody else is changing this customer; send it again."))
-            return []
-        return [waiting]
+            return set()
+        return {waiting}
 
     def _follow(self, repeating: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(repeating)
@@ -240,8 +243,7 @@ class Intake:
         while self._clock() < deadline:
             positions = await self._positions(claim)
             if positions is not None:
-                place = positions.get(claim.index)
-                waiting.resolve(Accepted(claim.event_id, claim.customer_id, claim.registered, place))
+                waiting.resolve(_first_answer(claim, positions))
                 return
             await asyncio.sleep(0.05)
         waiting.resolve(Unavailable("The first attempt is not acknowledged yet; send it again later."))
@@ -263,8 +265,16 @@ class Intake:
             batch = await self._store.batch(batch_id)
             if batch is None:
                 continue
-            await self._admit(batch)
+            await self._admit(batch, await self._sendable(batch, (await self._store.judge(batch)).live(batch)))
             log.info("sending again what was not acknowledged", extra={"records": len(batch.entries)})
+
+    async def _sendable(self, batch: Batch, live: list[int]) -> list[int]:
+        """Nothing that Kafka can never take may keep every intake from starting; its emitter was never told that it is in."""
+        never = [index for index in live if any(line.size > LIMITS.record for line in batch.entries[index].lines)]
+        if never:
+            log.error("records too large to be sent are left out", extra={"batch": batch.id, "count": len(never)})
+            await self._store.give_claims_back(batch, never)
+        return [index for index in live if index not in never]
 
     async def _answer_late(self) -> None:
         """One clock for all requests. What was not even claimed by then is not taken in behind its client's back."""
@@ -284,6 +294,12 @@ class Intake:
                 except TransientError:
                     self._unsure = True
                     self._work.set()
+
+
+def _first_answer(claim: Claim, positions: dict[int, str | None]) -> Answer:
+    if claim.index not in positions:
+        return Unavailable("The first attempt was given up; send it again.")
+    return Accepted(claim.event_id, claim.customer_id, claim.registered, positions[claim.index])
 
 
 def contradiction(offer: Offer | Entry) -> Refusal:

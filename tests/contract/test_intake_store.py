@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from services.intake.batches import Batch, Entry, Guard, Line
-from services.intake.customers import Customer, corrected
+from services.intake.customers import Customer, corrected, erased
 from services.intake.domain import Offer, Person
 from services.intake.entries import EntryWriter
 from services.intake.identities import Identities, KnownKeys
@@ -48,7 +48,7 @@ def batch(*entries: Entry, at: int = 1, number: int = 1) -> Batch:
 
 
 def registration(customer: str, *keys: str, claim: str | None = None) -> Entry:
-    return entry(claim, customer, guard=Guard(keys, insert=Customer(id=customer, registered_at=1)))
+    return entry(claim, customer, guard=Guard(Customer(id=customer, registered_at=1), keys=keys))
 
 
 async def judged(store: IntakeStore, wanted: Batch) -> tuple[set[int], set[int]]:
@@ -100,9 +100,10 @@ async def test_a_change_of_a_changed_customer_is_lost_but_a_repeated_one_is_not(
     one, other = (
         corrected(customer, {"region": FieldChange(from_=None, to=to)}, f"e-{to}", "amy", 1) for to in ("A", "B")
     )
-    assert await judged(store, batch(entry(None, guard=Guard(update=one)))) == (set(), set())
-    assert await judged(store, batch(entry(None, guard=Guard(update=other)))) == ({0}, set())
-    assert await judged(store, batch(entry(None, guard=Guard(update=one)))) == (set(), set())
+    first = batch(entry(None, guard=Guard(one, 1)))
+    assert await judged(store, first) == (set(), set())
+    assert await judged(store, batch(entry(None, guard=Guard(other, 1)))) == ({0}, set())
+    assert await judged(store, first) == (set(), set())
     assert (await store.customers(["x"]))["x"].facets == {"region": "A"}
 
 
@@ -110,10 +111,70 @@ async def test_a_repetition_changes_nothing(store: IntakeStore) -> None:
     await store.judge(batch(registration("x", "phone:1")))
     customer = (await store.customers(["x"]))["x"]
     once = corrected(customer, {"consents.sms": FieldChange(to="granted")}, "e1", "amy", 1)
-    await store.judge(batch(entry("a", guard=Guard(update=once))))
+    await store.judge(batch(entry("a", guard=Guard(once, 1))))
     late = corrected(once, {"consents.sms": FieldChange(to="denied")}, "e1", "amy", 1)
-    assert await judged(store, batch(entry("a", guard=Guard(update=late)))) == (set(), {0})
+    assert await judged(store, batch(entry("a", guard=Guard(late, 2)))) == (set(), {0})
     assert (await store.customers(["x"]))["x"].consents == {"sms": "granted"}
+
+
+def changed(customer: Customer, region: str) -> Customer:
+    changes = {"region": FieldChange(from_=customer.facets.get("region"), to=region)}
+    return corrected(customer, changes, f"e-{region}", "amy", 1)
+
+
+async def test_a_change_is_known_as_its_batchs_own_whatever_came_after_it(store: IntakeStore) -> None:
+    made = batch(registration("x", "phone:1"))
+    customers = [made.guards[0].customer]
+    batches = [made]
+    for region in "ABC":
+        customers.append(changed(customers[-1], region))
+        batches.append(batch(entry(region, guard=Guard(customers[-1], customers[-2].rev))))
+        customers[-1] = customers[-1].model_copy(update={"changes": ()})
+    for one in batches:
+        assert await judged(store, one) == (set(), set())
+    for one in batches:
+        assert await judged(store, one) == (set(), set())
+    assert (await store.customers(["x"]))["x"] == customers[-1]
+    assert [change.to for change in await store.history("x")] == ["A", "B", "C"]
+
+
+async def test_whatever_follows_a_lost_change_of_the_same_customer_is_lost_too(store: IntakeStore) -> None:
+    await store.judge(batch(registration("x", "phone:1"), registration("y", "phone:2")))
+    found = await store.customers(["x", "y"])
+    await store.judge(batch(entry("first", guard=Guard(changed(found["x"], "A"), 1))))
+    wanted = batch(
+        entry("before"),
+        entry("beaten", guard=Guard(changed(found["x"], "B"), 1)),
+        entry("of y", "y", guard=Guard(changed(found["y"], "B"), 1)),
+        entry("after"),
+        entry(),
+    )
+    assert await judged(store, wanted) == ({1, 3, 4}, set())
+    assert set(await store.claims(["beaten", "after", "of y", "before"])) == {"of y", "before"}
+    assert (await store.customers(["x"]))["x"].facets == {"region": "A"}
+
+
+async def test_a_key_that_came_with_a_lost_change_is_given_back(store: IntakeStore) -> None:
+    await store.judge(batch(registration("x", "phone:1")))
+    customer = (await store.customers(["x"]))["x"]
+    await store.judge(batch(entry(guard=Guard(changed(customer, "A"), 1))))
+    late = changed(customer, "B").model_copy(update={"keys": {"email": "email:1"}})
+    assert (await judged(store, batch(entry(guard=Guard(late, 1, ("email:1",))))))[0] == {0}
+    assert set(await store.owners(["phone:1", "email:1"])) == {"phone:1"}
+
+
+async def test_of_the_erased_neither_changes_nor_keys_are_left(database: Any, store: IntakeStore) -> None:
+    await store.judge(batch(registration("x", "phone:1")))
+    customer = (await store.customers(["x"]))["x"]
+    one = changed(customer, "A")
+    two = changed(one.model_copy(update={"changes": ()}), "B")
+    for guard in (Guard(one, 1), Guard(two, 2)):
+        await store.judge(batch(entry(guard=guard)))
+    await store.judge(batch(entry(guard=Guard(erased(two, "r", 9), two.rev, release=("phone:1",)))))
+    assert await database["changes"].count_documents({}) == 0
+    assert await store.history("x") == []
+    assert await store.owners(["phone:1"]) == {}
+    assert (await judged(store, batch(entry(guard=Guard(changed(two, "C"), two.rev)))))[0] == {0}
 
 
 async def test_what_was_not_acknowledged_is_found_in_order(store: IntakeStore) -> None:

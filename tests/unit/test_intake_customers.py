@@ -61,7 +61,7 @@ def test_personal_fields_are_shown_to_nobody_without_the_scope() -> None:
 
 
 def test_a_batch_reads_back_as_it_was_written() -> None:
-    guard = Guard(("phone:1",), insert=CUSTOMER, update=CUSTOMER, release=("email:2",), destroy=True)
+    guard = Guard(CUSTOMER, 1, ("phone:1",), release=("email:2",))
     entries = (
         Entry("e", "x", (Line("a"), Line("b")), True, "claim", "print", guard),
         Entry("", "", (Line("t", 3),)),
