@@ -42,12 +42,12 @@ class EntryWriter:
         owners, busy = await self._identities.owners(offers)
         present = await self._present(offers, owners)
         decisions = Decisions(self._vault, owners, present)
-        waiting = _Waiting(owners, busy)
+        held = Held(owners, busy)
         built: list[Built] = []
         for offer in offers:
             if decisions.size >= LARGEST:
                 built.append(Later(full=True))
-            elif busy and waiting.includes(offer):
+            elif busy and held.includes(offer):
                 built.append(Later())
             else:
                 built.append(await self._built(decisions, offer))
@@ -92,7 +92,7 @@ class EntryWriter:
             del owners[key]
 
 
-class _Waiting:
+class Held:
     """Offers whose customers are being registered elsewhere, and those of the same customers that came after them."""
 
     def __init__(self, owners: Mapping[str, str], busy: set[str]) -> None:
