@@ -127,6 +127,7 @@ class Vault:
         self._keys = keys
         self._monotonic = monotonic
         self._cache: OrderedDict[str, tuple[float, AESGCM]] = OrderedDict()
+        self._destroyed = 0
 
     async def seal(self, customer_id: str, event_id: str, field: str, text: str) -> SealedText:
         """The first value of a customer creates its key. KeyDestroyed after an erasure."""
@@ -143,30 +144,35 @@ class Vault:
     async def destroy(self, customer_id: str) -> None:
         await self._keys.delete(customer_id)
         self._cache.pop(customer_id, None)
+        self._destroyed += 1
 
     async def _cipher(self, customer_id: str) -> AESGCM | None:
         cached = self._cache.get(customer_id)
         if cached and self._monotonic() < cached[0]:
             return cached[1]
         self._cache.pop(customer_id, None)
+        destroyed = self._destroyed
         wrapped = await self._keys.get(customer_id)
-        return self._unwrapped(customer_id, wrapped) if wrapped else None
+        return self._unwrapped(customer_id, wrapped, destroyed) if wrapped else None
 
     async def _created(self, customer_id: str) -> AESGCM:
         nonce, key = os.urandom(NONCE_BYTES), AESGCM.generate_key(KEY_BYTES * 8)
         wrapped = nonce + self._wrapper.encrypt(nonce, key, _place(customer_id, "", "key"))
+        destroyed = self._destroyed
         kept = await self._keys.put_if_absent(customer_id, wrapped)
         if kept is None:
             raise KeyDestroyed("the customer was erased")
-        return self._unwrapped(customer_id, kept)
+        return self._unwrapped(customer_id, kept, destroyed)
 
-    def _unwrapped(self, customer_id: str, wrapped: bytes) -> AESGCM:
+    def _unwrapped(self, customer_id: str, wrapped: bytes, destroyed: int) -> AESGCM:
+        """Remembered only where no key was destroyed since it was asked for: it may have been this one."""
         place = _place(customer_id, "", "key")
         try:
             cipher = AESGCM(self._wrapper.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], place))
         except InvalidTag:
             raise BrokenSeal("the customer's key was wrapped by another key-encryption key") from None
-        self._cache[customer_id] = (self._monotonic() + CACHE_SECONDS, cipher)
+        if self._destroyed == destroyed:
+            self._cache[customer_id] = (self._monotonic() + CACHE_SECONDS, cipher)
         if len(self._cache) > CACHE_KEYS:
             self._cache.popitem(last=False)
         return cipher

@@ -1,5 +1,6 @@
 """Sealing: only in its place, only with its key, and after erasure a value instead of a crash."""
 
+import asyncio
 import json
 import stat
 from pathlib import Path
@@ -78,6 +79,24 @@ async def test_a_destroyed_key_makes_every_copy_erased_and_nothing_new_is_sealed
     with pytest.raises(KeyDestroyed):
         await vault.seal("c", "e2", "name", "Zhang Wei again")
     assert await vault.open_("d", other) == "Li Na"
+
+
+class SlowKeys(MemoryKeyStore):
+    async def get(self, customer_id: str) -> bytes | None:
+        found = await super().get(customer_id)
+        await asyncio.sleep(0.01)
+        return found
+
+
+async def test_a_key_that_is_destroyed_while_it_is_read_is_not_remembered() -> None:
+    keys = SlowKeys()
+    sealed = await Vault(KEY, keys).seal("c", "e", "f", "text")
+    vault = Vault(KEY, keys)
+    reading = asyncio.create_task(vault.open_("c", sealed))
+    await asyncio.sleep(0)
+    await vault.destroy("c")
+    await reading
+    assert await vault.open_("c", sealed) is ERASED
 
 
 async def test_another_process_forgets_a_destroyed_key_within_a_minute() -> None:
