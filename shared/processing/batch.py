@@ -63,6 +63,8 @@ class Batch:
         self._loaded = loaded
         self._covered = covered
         self._budget = budget
+        self._resumed: set[str] = set()
+        """What waited was read as it was before this batch: applied again, what this batch has added would be lost."""
         self._silent = silent
         self._customers: dict[str, Customer[Any]] = {}
         self._outcome = Outcome()
@@ -107,8 +109,10 @@ class Batch:
         fenced = customer.fenced(arrival)
         if not fenced:
             self._outcome.news.add(arrival.record.partition)
-        if not fenced and customer_id in waiting and customer.document.parked is not None:
-            customer.resume(waiting[customer_id], arrival.position)
+        if not fenced and customer_id in waiting and customer_id not in self._resumed:
+            self._resumed.add(customer_id)
+            if customer.document.parked is not None:
+                customer.resume(waiting[customer_id], arrival.position)
         if not fenced and customer.apply(arrival, time):
             self._outcome.applied += 1
         else:

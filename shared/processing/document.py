@@ -39,7 +39,7 @@ class Document:
     first seen, None once it lives in the present; `mark` is what its last record was marked with (history, replay, None),
     which its timers inherit inside the bracket. `state` is JSON text, None before the first event and after erasure;
     `version` is that of the domain that made it. `renumbered`: how many more numbers were given than the log gives again,
-    because a rebuild by other code went on with the old numbering."""
+    because a rebuild by other code went on with the old numbering; None: none ever did."""
 
     id: str
     rev: int = 0
@@ -60,7 +60,7 @@ class Document:
     state: str | None = None
     view: dict[str, Any] = field(default_factory=dict)
     version: int = FIRST_VERSION
-    renumbered: int = 0
+    renumbered: int | None = None
 
     def to_fields(self) -> dict[str, Any]:
         """As the store keeps it; absent means default, so that partial indexes stay small."""
@@ -116,8 +116,8 @@ class Document:
         return copy
 
 
-_FLAGS_AND_COLLECTIONS = ("applied", "recent", "outbox", "unsent", "erased", "disordered", "view", "renumbered")
-_NUMBERS_AND_TEXTS = ("wake_at", "history", "mark", "state")
+_FLAGS_AND_COLLECTIONS = ("applied", "recent", "outbox", "unsent", "erased", "disordered", "view")
+_NUMBERS_AND_TEXTS = ("wake_at", "history", "mark", "state", "renumbered")
 """An instant or an offset of 0 is a value: only None is absent."""
 
 
@@ -148,7 +148,7 @@ def from_fields(fields: dict[str, Any]) -> Document:
         state=fields.get("state"),
         view=dict(fields.get("view", {})),
         version=fields.get("version", FIRST_VERSION),
-        renumbered=fields.get("renumbered", 0),
+        renumbered=fields.get("renumbered"),
     )
 
 

@@ -69,11 +69,12 @@ class Heartbeat:
         self._keeps = pause.until if holds else 0
         if holds == self._worker.paused and not moved:
             return
+        folded = await self._control.folded() if moved else {}
         async with self._worker.ownership.at_rest():
             if moved:
                 self._switched(pause.collection)
+                await self._worker.ownership.start_again(folded)
                 self._collection = pause.collection
-                await self._worker.ownership.start_again(await self._control.folded())
             self._worker.paused = holds
 
     async def _measure(self) -> list[Progress]:

@@ -24,6 +24,8 @@ from shared.processing.records import Committed, Fetched, Record, TopicPartition
 
 GRACE = 1.0
 """Seconds beyond its wait that a fetch may take before it comes back empty: during a rebalance aiokafka waits unbounded."""
+NOWHERE = Place("", 0)
+"""Asked of where nothing may be read: a consumer that asks for nothing at all is taken for dead after a while."""
 FRESH_MS = 1_000
 """How old the broker's last answer for a partition may be to say that it was read to its end."""
 
@@ -122,10 +124,7 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self, limit: int, wait: float, full: frozenset[TopicPartition]
     ) -> tuple[dict[Place, list[Any]], int]:
         """The epoch is the one under which the poll began, so whatever crossed a rebalance is known by it."""
-        wanted = [Place(p.topic, p.partition) for p in self._owned - full] if full else []
-        if full and not wanted:
-            await asyncio.sleep(wait)
-            return {}, self._epoch
+        wanted = [Place(p.topic, p.partition) for p in self._owned - full] or [NOWHERE] if full else []
         if self._polling is None:
             poll = self._consumer.getmany(*wanted, timeout_ms=int(wait * 1000), max_records=limit)
             self._polling, self._polling_epoch = asyncio.create_task(poll), self._epoch

@@ -76,7 +76,7 @@ class MongoControl:
     async def progress(self) -> list[Progress]:
         """The newest word on every partition."""
         with translated("reading progress"):
-            found = await self._progress.find().to_list(None)
+            found = await self._progress.find({"partitions.keeps": {"$exists": True}}).to_list(None)
         entries = [Progress(**entry) for fields in found for entry in fields["partitions"]]
         newest = {entry.partition: entry for entry in sorted(entries, key=lambda entry: entry.written_at)}
         return [newest[partition] for partition in sorted(newest)]

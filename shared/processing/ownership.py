@@ -199,20 +199,23 @@ class Ownership:
             arrival for number, mine in _by_partition(arrivals).items() for arrival in self.owned[number].hold(mine)
         ]
 
-    def is_redelivered(self) -> bool:
+    def is_redelivered(self, paused: bool) -> bool:
         """Whether somewhere everything that was applied before has come by, and nothing after it is there."""
-        return any(owned.redelivery is not None and self._rests(owned) for owned in self.owned.values())
+        return any(one.redelivery is not None and self._has_come_by(one, paused) for one in self.owned.values())
 
-    def _rests(self, owned: Owned) -> bool:
+    def _has_come_by(self, owned: Owned, paused: bool) -> bool:
+        if paused and owned.uncommitted:
+            return True
         sources = (TopicPartition(topic, owned.partition) for topic in self._inputs)
         return owned.ready() is None and all(self._reader.read_to_end(source) for source in sources)
 
-    def keep_together(self, outcome: Outcome) -> None:
-        """What is redelivered is said at once, when all of it has come by: not as we cut it into batches."""
+    def keep_together(self, outcome: Outcome, paused: bool) -> None:
+        """What is redelivered is said at once, when all of it has come by: not as we cut it into batches. In a pause no more
+        of it comes, and nothing applied may be left uncommitted."""
         for number, owned in self.owned.items():
             if (redelivery := owned.redelivery) is None:
                 continue
-            if number in outcome.news or redelivery.full() or self._rests(owned):
+            if number in outcome.news or redelivery.full() or self._has_come_by(owned, paused):
                 redelivery.give(outcome)
                 owned.redelivery = None
             else:

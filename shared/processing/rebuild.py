@@ -80,24 +80,27 @@ class Rebuild:
         """Records applied. FatalError when the owners do not hold still; then nothing was changed."""
         await self._catch_up("history", range(len(self._replays)), report)
         await self._settle_ahead(report)
-        await self._pause()
-        renewing = asyncio.create_task(self._renew())
         try:
-            await self._switch_over(report)
+            await self._pause()
+            await self._come_up(report)
         except BaseException:
             await self._control.ask_pause(0)
             raise
-        finally:
-            renewing.cancel()
+        await self._control.switch(self._name, {n: replay.positions() for n, replay in enumerate(self._replays)})
         return sum(replay.applied for replay in self._replays)
 
-    async def _switch_over(self, report: Report) -> None:
-        await self._catch_up("tail", range(len(self._replays)), report)
-        await self._settle_rest()
-        if not await self._all_still():
-            raise FatalError("a worker went on before the rebuild was done; nothing was changed. Try again")
-        await self._keep_versions()
-        await self._control.switch(self._name, {n: replay.positions() for n, replay in enumerate(self._replays)})
+    async def _come_up(self, report: Report) -> None:
+        """To where the owners stand still, as they do until it is done."""
+        renewing = asyncio.create_task(self._renew())
+        try:
+            await self._catch_up("tail", range(len(self._replays)), report)
+            await self._settle_rest()
+            if not await self._all_still():
+                raise FatalError("a worker went on before the rebuild was done; nothing was changed. Try again")
+            await self._keep_versions()
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)  # none may land behind what ends the pause
 
     async def _catch_up(self, phase: str, partitions: Iterable[int], report: Report) -> None:
         for number in partitions:
@@ -220,7 +223,7 @@ def continue_from(live: Document, rebuilt: Document | None, replay: Replay) -> D
         return None
     outbox = live.outbox if live.unsent else ()
     document = rebuilt.replaced(rev=rebuilt.rev + 1, sequence=live.sequence, outbox=outbox, unsent=live.unsent)
-    document.renumbered = live.sequence - (rebuilt.sequence - rebuilt.renumbered)
+    document.renumbered = live.sequence - (rebuilt.sequence - (rebuilt.renumbered or 0))
     at = max(live.at, replay.until(rebuilt))
     domain = replay.domain
     event = difference(domain, live, rebuilt, at, "rebuild") if isinstance(domain, Successive) else None
@@ -233,9 +236,12 @@ def continue_from(live: Document, rebuilt: Document | None, replay: Replay) -> D
 
 
 def _rests(live: Document, rebuilt: Document | None, until: Instant) -> bool:
-    """Whether the two saw the same, and no timer of the live one comes before `until`."""
-    timed = live.history is not None or (live.wake_at is not None and live.wake_at <= until)
-    return not timed and _saw_the_same(live, rebuilt)
+    """Whether the two saw the same, and neither has a timer before `until`: the live one may yet fire some that the other
+    has fired, and may have fired some that the other has not."""
+    if rebuilt is None or live.history is not None or not _saw_the_same(live, rebuilt):
+        return False
+    timers = [document.wake_at for document in (live, rebuilt) if document.wake_at is not None]
+    return min(timers, default=until + 1) > max(until, live.at)
 
 
 def _saw_the_same(live: Document, rebuilt: Document | None) -> bool:

@@ -79,7 +79,9 @@ class Verification:
 
 def _as_numbered_by_the_log(live: Document, rebuilt: Document) -> Document:
     """Without what a rebuild by other code has told of the difference, which no log makes again."""
-    return live if not live.renumbered else live.replaced(sequence=live.sequence - live.renumbered, at=rebuilt.at)
+    if live.renumbered is None:
+        return live
+    return live.replaced(sequence=live.sequence - live.renumbered, at=rebuilt.at)
 
 
 def fingerprint(document: Document) -> tuple[Any, ...]:

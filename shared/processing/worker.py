@@ -153,7 +153,8 @@ class Worker:
         """Seconds until something is due without any record; ready work waits for nothing."""
         if self.still:
             return IDLE_WAIT
-        if self.ownership.pending or any(owned.ready() or owned.overdue() is not None for owned in self.owned.values()):
+        ready = any(one.overdue() is not None or (not self.paused and one.ready()) for one in self.owned.values())
+        if ready or self.ownership.pending:
             return 0.0
         if self._successions.next(self.owned) is not None:
             return 0.0
@@ -174,7 +175,7 @@ class Worker:
         arrivals = self._collect()
         owned = self.owned.values()
         rests = not arrivals and all(one.overdue() is None for one in owned)
-        if rests and not self._announcer.has_more_to_say(owned) and not self.ownership.is_redelivered():
+        if rests and not self._announcer.has_more_to_say(owned) and not self.ownership.is_redelivered(self.paused):
             return False
         started = self._ports.clock()
         timers = await self._apply(arrivals)
@@ -219,7 +220,7 @@ class Worker:
             self.owned[number].take_time(time)
         self.ownership.keep(outcome, touched)
         applied = self.ownership.held_back(arrivals)
-        self.ownership.keep_together(outcome)
+        self.ownership.keep_together(outcome, self.paused)
         self._ports.metrics.add(outcome, len(arrivals), len(fired))
         self._ports.metrics.late(outcome.fired, self._ports.clock())
         self._ports.metrics.armed_timers.set(sum(len(owned.timers) for owned in self.owned.values()))

@@ -109,6 +109,35 @@ async def test_a_full_parking_list_says_what_to_do_and_what_it_says_helps(way_ou
     assert counted[:5] == ["1", "2", "3", "4", "5"]
 
 
+@pytest.mark.usefixtures("short_list")
+async def test_what_no_longer_fits_beside_what_waits_is_not_lost_either() -> None:
+    """Two wait, three fit, two come in one batch: what waited is tried once, not again with each of them."""
+    world = SmallWorld(Counts(), partitions=1)
+    world.append(poison(ALICE, "p", START), purchase(ALICE, "a1", START + 1))
+    await world.drain()
+    world.append(purchase(ALICE, "a2", START + 2), purchase(ALICE, "a3", START + 3), purchase(BOB, "b", START + 4))
+    worker = await world.worker()
+    with pytest.raises(FatalError, match="parked list"):
+        await settle(worker)
+    await world.retire(worker)
+    world.domain = Counts(mended=True)
+    await world.drain()
+    assert [event["data"]["memberships"]["count"] for event in world.said(ALICE)] == ["1", "2", "3"]
+
+
+async def test_many_that_wait_for_one_parked_customer_are_no_bad_deploy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "PARKED_LIMIT", 30)
+    monkeypatch.setattr(one_customer, "PARKED_LIMIT", 1_000)
+    world = SmallWorld(Counts(), partitions=1)
+    world.append(poison(ALICE, "p", START))
+    await world.drain()
+    world.append(*(purchase(ALICE, f"a{number}", START + number) for number in range(1, 50)))
+    await world.drain()
+    parked = (await world.document(ALICE)).parked
+    assert parked is not None
+    assert [waiting.offset for waiting in parked.waiting] == list(range(50))
+
+
 async def test_what_waits_in_memory_is_bounded_while_nothing_may_be_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_partition, "MOST_HELD", 100)
     world = SmallWorld(Counts(mended=True), partitions=1)

@@ -92,6 +92,14 @@ async def test_what_a_rebuild_by_other_code_has_told_is_no_difference_from_the_l
     assert (await verdict(world)).differing == [ALICE]
 
 
+async def test_one_change_more_told_of_the_past_is_no_difference_either() -> None:
+    """As many numbers as the log gives, and yet told at another instant."""
+    world = await lived()
+    document = (await world.document(ALICE)).replaced(renumbered=0, at=START + 500 * HOUR)
+    assert await world.store.save([document.replaced(rev=document.rev + 1)])
+    assert (await verdict(world)).equal
+
+
 async def verdict(world: SmallWorld) -> Verdict:
     live = LiveWorld(world)
 

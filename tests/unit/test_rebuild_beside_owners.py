@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from shared.clock import HOUR, SECOND
+from shared.clock import DAY, HOUR, SECOND, Instant
 from shared.processing import rebuild as rebuilding
 from shared.processing.heartbeat import Heartbeat
 from shared.processing.memory_store import MemoryStore
 from shared.processing.ports import FatalError, TransientError
-from shared.processing.records import TopicPartition
+from shared.processing.records import Committed, TopicPartition
 from shared.processing.worker import Worker
 from tests.support.example_domains import FIRST, Counts
 from tests.support.happenings import START, customer, purchase, tick
@@ -98,8 +98,8 @@ async def _no_ends(partitions: list[TopicPartition]) -> Mapping[TopicPartition, 
 
 
 @asynccontextmanager
-async def beside(code: Counts) -> AsyncIterator[Beside]:
-    world = SmallWorld(Counts(mended=True), partitions=1)
+async def beside(code: Counts, clock: Instant = START + 1_000 * DAY) -> AsyncIterator[Beside]:
+    world = SmallWorld(Counts(mended=True), partitions=1, clock=clock)
     world.append(*(purchase(customer(number), f"e{number}", START) for number in range(PEOPLE)))
     world.append(tick(0, START + 8 * HOUR))
     worker = await world.worker()
@@ -125,7 +125,7 @@ async def test_the_owners_hold_still_only_for_who_moved_since_they_were_compared
 
 
 async def test_what_other_code_says_is_told_once_of_those_who_stood_still_and_of_those_who_moved() -> None:
-    async with beside(Mended()) as at:
+    async with beside(Mended(), START + 9 * HOUR) as at:
         at.live.meanwhile = lambda: at.buys(ALICE, "late")
         await at.run()
         assert sum(at.live.compared_still) <= 1
@@ -178,6 +178,67 @@ async def test_where_the_owner_has_changed_everybody_is_compared_again_and_half_
             await at.run()
         assert at.control.collection == "customers"
         assert not at.control.holds, "and the others go on at once"
+
+
+async def test_a_switch_that_could_not_be_read_at_once_is_followed_at_the_next_beat() -> None:
+    async with beside(Counts(mended=True)) as at:
+        folded, failing = at.control.folded, True
+
+        async def fails_once() -> object:
+            nonlocal failing
+            if failing:
+                failing = False
+                raise TransientError("reading the pointer")
+            return await folded()
+
+        at.control.folded = fails_once
+        await at.rebuild.run(lambda *_: None)
+        with pytest.raises(TransientError):
+            await at.beat()
+        assert at.worker.paused, "it works on neither side before it knows where"
+        await at.beat()
+        assert not at.worker.paused
+        assert at.world.store.__dict__ == at.fresh.__dict__
+
+
+@pytest.mark.parametrize("broken", ["members", "some"])
+async def test_a_rebuild_that_fails_leaves_no_pause_behind(broken: str) -> None:
+    async with beside(Counts(mended=True)) as at:
+        await at.buys(ALICE, "late")
+
+        async def fails(*_: object) -> None:
+            raise TransientError("asking")
+
+        async def pauses() -> None:
+            if at.control.holds:
+                setattr(at.live, broken, fails)
+            await at.turn()
+
+        at.control.meanwhile = pauses
+        at.live.meanwhile = lambda: at.buys(ALICE, "later")
+        with pytest.raises(TransientError):
+            await at.run()
+        assert (at.control.holds, at.control.collection) == (False, "customers")
+
+
+async def test_a_worker_that_has_just_taken_over_holds_still_too() -> None:
+    """What is redelivered to it is said together; in a pause no more of it comes, and what it has applied is committed."""
+    async with beside(Counts(mended=True)) as at:
+        await at.world.retire(at.worker)
+        offsets = at.world.log.group("guanxi.segmentation").offsets
+        offsets.update(dict.fromkeys(offsets, Committed(0)))
+        worker = await at.world.worker(batch_size=5)
+        while not worker.owned or not worker.owned[0].uncommitted:
+            await worker.step()
+        assert worker.owned[0].redelivery is not None
+        worker.paused = True
+        for _ in range(5):
+            await worker.step()
+        assert worker.still
+        assert (
+            (await at.live.stops(0))["guanxi.customers.v1"] == worker.owned[0].applied["guanxi.customers.v1"] < PEOPLE
+        )
+        await at.world.retire(worker)
 
 
 async def test_a_worker_that_moves_before_the_switch_is_noticed() -> None:
@@ -292,6 +353,33 @@ async def test_who_has_a_timer_before_the_pause_is_compared_in_it(code: Counts) 
         for number in range(PEOPLE):
             numbers = at.numbers(customer(number))
             assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("clock", [START + 1_000 * DAY, START + 23 * HOUR], ids=["long ago", "now"])
+async def test_who_has_fired_ahead_of_the_replay_is_compared_in_the_pause(clock: Instant) -> None:
+    """Two timers between what the replay has read and what is compared with it: from the middle of them nothing goes on."""
+    async with beside(Counts(mended=True), clock) as at:
+        for hour in (20, 22):
+            at.world.append(purchase(BOB, f"at{hour}", START + hour * HOUR))
+        await settle(at.worker)
+        stops, asked = at.live.stops, 0
+
+        async def stops_and_then_time_goes_on(partition: int) -> Mapping[str, int]:
+            nonlocal asked
+            asked += 1
+            found = await stops(partition)
+            if asked == 2:
+                at.world.clock += 40 * HOUR
+                at.world.append(tick(0, START + 40 * HOUR))
+                await settle(at.worker)
+            return found
+
+        at.live.stops = stops_and_then_time_goes_on
+        await at.run()
+        assert at.control.collection == "customers_2"
+        assert "rebuild" not in {event["data"]["memberships"]["reason"] for event in at.world.said()}
+        assert (await at.world.document(BOB)).renumbered is None
+        assert [event["data"]["memberships"]["count"] for event in at.world.said(BOB)][2:] == ["1", "2", "1", "0"]
 
 
 async def test_where_time_jumps_past_all_that_was_looked_at_everybody_is_compared_again() -> None:
