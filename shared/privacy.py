@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Literal, Protocol
 
+import idna
 import phonenumbers
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -31,6 +32,8 @@ CACHE_KEYS = 10_000
 
 IndexKind = Literal["phone", "email", "external", "content"]
 
+MAINLAND = 86
+_MOBILE = re.compile(r"1[3-9]\d{9}")
 _LOCAL = re.compile(r"""[^\s"(),:;<>@\[\\\]]+""")
 _LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
@@ -216,17 +219,22 @@ def normalise_phone(text: str, region: str = "CN") -> str:
         number = phonenumbers.parse(unicodedata.normalize("NFKC", text), region)
     except phonenumbers.NumberParseException:
         raise ValueError("is no phone number") from None
-    if not phonenumbers.is_valid_number(number):
+    if not (phonenumbers.is_valid_number(number) or _is_mainland_mobile(number)):
         raise ValueError("is no phone number with its area code")
     extension = f";ext={number.extension}" if number.extension else ""
     return f"{phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)}{extension}"
+
+
+def _is_mainland_mobile(number: phonenumbers.PhoneNumber) -> bool:
+    """Operators open prefixes before the library's tables know them; eleven digits from 13 on are mobiles, all of them."""
+    return number.country_code == MAINLAND and _MOBILE.fullmatch(str(number.national_number)) is not None
 
 
 def normalise_email(text: str) -> str:
     """Lower case (no provider of note tells cases apart), the domain in ASCII. ValueError, without the text, else."""
     local, _, domain = unicodedata.normalize("NFKC", text).strip().lower().rpartition("@")
     try:
-        ascii_domain = domain.encode("idna").decode()
+        ascii_domain = idna.encode(domain, uts46=True).decode()
     except UnicodeError:
         raise ValueError("is no e-mail address") from None
     if not (_LOCAL.fullmatch(local) and local.isprintable() and _DOMAIN.fullmatch(ascii_domain)):

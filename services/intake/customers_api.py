@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
@@ -107,7 +108,11 @@ class CustomerDesk:
         await self._receipts.add(receipt_id, customer_id, self._clock(), SERVICES)
         await self._intake.erasures.announce(customer_id)
         data = {"receipt_id": receipt_id, **({"reason": reason} if reason else {})}
-        await self.fact(customer_id, c.CustomerErased, data, principal, receipt_id)
+        try:
+            await self.fact(customer_id, c.CustomerErased, data, principal, receipt_id)
+        except Refusal as refusal:
+            if refusal.status != HTTPStatus.GONE:  # somebody who asked beside us was first
+                raise
         return {"receipt_id": receipt_id, "customer_id": customer_id}
 
     async def customer(self, customer_id: str) -> Customer:

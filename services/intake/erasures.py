@@ -8,9 +8,10 @@ from shared.clock import MINUTE, Clock
 from shared.processing.ports import TransientError
 
 EVERY = 0.2
-PATIENCE = 0.3
-HEARD_WITHIN = EVERY + PATIENCE + 0.1
-"""Seconds after which every intake has heard of an erasure, or remembers nothing because it cannot hear."""
+PATIENCE = 1.0
+HEARD_WITHIN = EVERY + 2 * PATIENCE + 0.1
+"""Seconds after which every intake has heard of an erasure, or remembers nothing because it cannot hear: a question under
+way may just have missed it."""
 REMEMBERED = 2 * MINUTE
 """Longer than what an intake remembers, and than clocks differ."""
 

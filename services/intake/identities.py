@@ -39,12 +39,14 @@ class KnownKeys:
         before, self._avoided = self._avoided, None if customer_ids is None else frozenset(customer_ids)
         if self._avoided is None:
             self._known.clear()
-        else:
-            for customer_id in self._avoided - (before or frozenset()):
-                self.forget(customer_id)
+        elif new := self._avoided - (before or frozenset()):
+            self._forget(new)
 
     def forget(self, customer_id: str) -> None:
-        for key in [key for key, (_, known) in self._known.items() if known == customer_id]:
+        self._forget({customer_id})
+
+    def _forget(self, customer_ids: Collection[str]) -> None:
+        for key in [key for key, (_, known) in self._known.items() if known in customer_ids]:
             del self._known[key]
 
 

@@ -125,10 +125,14 @@ class Imports:
     ) -> list[tuple[int, Offer]]:
         offers = list(self._offers(found, documents, sender, size, rows))
         claims = await self._store.claims([offer.claim for _, offer in offers if offer.claim is not None])
+        open_ = await self._store.pending_among({claim.batch for claim in claims.values()})
         new: list[tuple[int, Offer]] = []
         for index, offer in offers:
             claim = claims.get(offer.claim or "")
-            if claim is not None and claim.fingerprint == offer.fingerprint:
+            if claim is not None and claim.batch in open_:
+                new.append((index, offer))  # whether it stands is not known yet: it may be given back
+                rows.last_at = _later(rows.last_at, offer.time)
+            elif claim is not None and claim.fingerprint == offer.fingerprint:
                 rows.repeated += 1
                 rows.last_at = _later(rows.last_at, offer.time)
             elif claim is not None:

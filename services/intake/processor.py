@@ -174,6 +174,7 @@ class Intake:
         built = iter(await self._entries.entries([w.offer for w in taken if isinstance(w.offer, Offer)]))
         again: set[Waiting] = set()
         chosen: list[tuple[Waiting, Entry]] = []
+        changing: set[str] = set()
         full = False
         for waiting in taken:
             result = next(built) if isinstance(waiting.offer, Offer) else Later(full=True) if full else waiting.offer
@@ -182,10 +183,11 @@ class Intake:
             elif isinstance(result, Later):
                 full |= result.full
                 again |= {waiting} if result.full else self._once_more(waiting, patient=True)
-            elif not result.lines and result.claim is None:
+            elif not result.lines and result.claim is None and result.customer_id not in changing:
                 waiting.resolve(Accepted(result.event_id, result.customer_id, False, None))
             else:
                 chosen.append((waiting, result))
+                changing |= {result.customer_id} if result.guard is not None else set()
         if chosen:
             again |= await self._claim([w for w, _ in chosen], tuple(e for _, e in chosen))
         return [waiting for waiting in taken if waiting in again]

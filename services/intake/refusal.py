@@ -39,6 +39,8 @@ class Refusal(Exception):
 
     def within(self, group: str) -> "Refusal":
         """The same for whoever sent this group as the whole document."""
+        if not self.errors:
+            return self
         errors = [(field.removeprefix(f"{group}."), reason) for field, reason in self.errors]
         return Refusal(self.status, self.title, self.detail, errors, self.faults)
 

@@ -63,12 +63,12 @@ def filed(row: Row) -> list[dict[str, Any]]:
         {
             "_id": f"{row['_id']}:{row['rev']}:{n}",
             "c": row["_id"],
-            "b": row["b"],
+            "b": row.get("b"),
             "rev": row["rev"],
             "n": n,
             "change": text,
         }
-        for n, text in enumerate(row["changes"])
+        for n, text in enumerate(row.get("changes", ()))
     ]
 
 

@@ -144,11 +144,13 @@ class IntakeStore:
             return set()
         stored = await self._rows([guard.customer.id for guard in guards])
         included = await self._included(batch_id, guards, stored)
-        open_ = [g for g in guards if g.customer.id not in included and _rev(stored, g) == g.base]
+        undone = [guard for guard in guards if guard.customer.id not in included]
+        open_ = [guard for guard in undone if _rev(stored, guard) == guard.base]
+        late = [guard for guard in undone if _rev(stored, guard) != guard.base]
         rivals = await self._claim_keys(batch_id, open_)
         open_ = [guard for guard in open_ if guard.customer.id not in rivals]
         await self._file(row for guard in open_ if guard.base and (row := stored[guard.customer.id]))
-        beaten = await self._put(batch_id, open_)
+        beaten = [*late, *await self._put(batch_id, open_)]
         put = [guard for guard in open_ if guard not in beaten]
         await self._clear(put, {})
         if beaten:
@@ -164,7 +166,7 @@ class IntakeStore:
 
     async def _included(self, batch_id: str, guards: Iterable[Guard], stored: Mapping[str, rows.Row]) -> set[str]:
         """Whom this very batch has changed already: its reply was lost, or it is judged again."""
-        done = {c for c, row in stored.items() if row["b"] == batch_id}
+        done = {c for c, row in stored.items() if row.get("b") == batch_id}
         moved = {g.customer.id for g in guards if g.customer.id not in done and _rev(stored, g) > g.base}
         done |= {guard.customer.id for guard in guards if guard.customer.id in moved and not guard.base}
         if moved - done:

@@ -186,6 +186,15 @@ class TestTwoIntakes:
         assert (await intake.shown(customer))["consents"] == {"sms": "granted", "email": "denied"}
         assert [r["id"] for r in intake.records() if r["source"] == "crm"] == ["1", "2"]
 
+    async def test_who_asks_twice_at_once_is_told_of_somebody_who_exists(
+        self, intake: IntakeWorld, other: IntakeWorld
+    ) -> None:
+        """The second rests on what the first was about to register, and lost."""
+        intake.meanwhile(lambda: other.ask("POST", "/v1/customers", {"phone": PHONE}, 201))
+        answers = await asyncio.gather(*(intake.ask("POST", "/v1/customers", {"phone": PHONE}) for _ in range(3)))
+        assert len({answer["customer_id"] for answer in answers}) == 1
+        await other.shown(answers[0]["customer_id"])
+
     async def test_nothing_reaches_whom_the_other_intake_erased(self, intake: IntakeWorld, other: IntakeWorld) -> None:
         def complaint(id_: str) -> dict[str, Any]:
             data = {"kind": "complaint", "text": "help"}
@@ -199,6 +208,17 @@ class TestTwoIntakes:
 
 
 class TestErasedInTheSameTick:
+    async def test_whoever_asks_for_an_erasure_twice_gets_its_receipt_twice(self, intake: IntakeWorld) -> None:
+        customer = await intake.registered(phone=PHONE)
+
+        async def erased(after: float) -> Any:
+            await asyncio.sleep(after)
+            return await intake.ask("POST", f"/v1/customers/{customer}/erasure", {}, 202)
+
+        one, two = await asyncio.gather(erased(0), erased(0.3))
+        assert one == two
+        assert intake.kinds() == ["customer.registered", "customer.erased"]
+
     async def test_who_comes_back_by_a_released_key_is_somebody_new(self, intake: IntakeWorld) -> None:
         customer = await intake.registered(phone=PHONE)
         _, after = await asyncio.gather(

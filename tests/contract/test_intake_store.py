@@ -163,6 +163,54 @@ async def test_a_key_that_came_with_a_lost_change_is_given_back(store: IntakeSto
     assert set(await store.owners(["phone:1", "email:1"])) == {"phone:1"}
 
 
+class Dies(Exception):
+    """The process ends here."""
+
+
+async def test_a_key_that_was_claimed_before_a_crash_is_given_back_by_whoever_judges_again(
+    store: IntakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.judge(batch(registration("x", "phone:1")))
+    customer = (await store.customers(["x"]))["x"]
+    late = changed(customer, "B").model_copy(update={"keys": {"email": "email:1"}})
+    wanted = batch(entry(guard=Guard(late, 1, ("email:1",))))
+
+    async def dies(_rows: Any) -> None:
+        raise Dies
+
+    with monkeypatch.context() as crash:
+        crash.setattr(store, "_file", dies)
+        with pytest.raises(Dies):
+            await store.judge(wanted)
+    assert set(await store.owners(["email:1"])) == {"email:1"}
+    await store.judge(batch(entry(guard=Guard(changed(customer, "A"), 1))))
+    assert (await judged(store, wanted))[0] == {0}
+    assert await store.owners(["email:1"]) == {}
+
+
+async def test_a_history_that_was_filed_behind_an_erasure_goes_too(
+    database: Any, store: IntakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.judge(batch(registration("x", "phone:1")))
+    one = changed((await store.customers(["x"]))["x"], "A")
+    await store.judge(batch(entry(guard=Guard(one, 1))))
+    one = one.model_copy(update={"changes": ()})
+    wanted, file = batch(entry(guard=Guard(changed(one, "B"), one.rev))), store._file
+
+    async def dies_after_somebody_else_erased(rows: Any) -> None:
+        kept = list(rows)
+        await IntakeStore(database).judge(batch(entry(guard=Guard(erased(one, "r", 9), one.rev, release=("phone:1",)))))
+        await file(kept)
+        raise Dies
+
+    with monkeypatch.context() as crash:
+        crash.setattr(store, "_file", dies_after_somebody_else_erased)
+        with pytest.raises(Dies):
+            await store.judge(wanted)
+    assert (await judged(store, wanted))[0] == {0}
+    assert await database["changes"].count_documents({}) == 0
+
+
 async def test_of_the_erased_neither_changes_nor_keys_are_left(database: Any, store: IntakeStore) -> None:
     await store.judge(batch(registration("x", "phone:1")))
     customer = (await store.customers(["x"]))["x"]

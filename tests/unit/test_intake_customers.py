@@ -3,6 +3,7 @@
 from services.intake import customers as known
 from services.intake.batches import Batch, Entry, Guard, Line, entry_from
 from services.intake.customers import Customer
+from services.intake.refusal import Refusal, Unavailable
 from shared.events.customers import CustomerConsentChanged, CustomerObjected, FieldChange
 
 CUSTOMER = Customer(
@@ -71,3 +72,10 @@ def test_a_batch_reads_back_as_it_was_written() -> None:
     keyed, explicit = (entry.lines[0].message(entry.customer_id) for entry in entries)
     assert (keyed.key, keyed.partition) == (b"x", None)
     assert (explicit.key, explicit.partition) == (None, 3)
+
+
+def test_what_is_not_available_stays_so_for_whom_the_group_is_the_whole_document() -> None:
+    """It is answered with Retry-After, as on every other way in."""
+    assert isinstance(Unavailable("later").within("customer"), Unavailable)
+    refused = Refusal.of_field("customer.phone", "is no phone number").within("customer")
+    assert refused.errors == (("phone", "is no phone number"),)

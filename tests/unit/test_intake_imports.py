@@ -1,7 +1,7 @@
 """An import's own memory: what it has, how far it came, and what every partition hears when it ends."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,14 +55,21 @@ class Register:
 
 @dataclass
 class Log:
-    """Takes in everything, as intake and its store would. `marks` are ticks and brackets, `events` the ids of rows."""
+    """Takes in everything, as intake and its store would. `marks` are ticks and brackets, `events` the ids of rows.
 
+    `unacknowledged`: batches whose claims may yet be given back.
+    """
+
+    unacknowledged: set[str] = field(default_factory=set)
     marks: list[dict[str, Any]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     taken: dict[str, Claim] = field(default_factory=dict)
 
     async def claims(self, ids: Sequence[str]) -> dict[str, Claim]:
         return {claim: self.taken[claim] for claim in ids if claim in self.taken}
+
+    async def pending_among(self, batches: Collection[str]) -> set[str]:
+        return self.unacknowledged.intersection(batches)
 
     async def submit(self, items: Sequence[Offer | Entry]) -> list[Any]:
         return [self._taken(item) for item in items]
@@ -121,6 +128,17 @@ async def test_a_chunk_whose_progress_was_not_kept_counts_when_it_comes_again() 
     ended = await desk.imports.end("i", hold=True)
     assert ended.last_at == from_rfc3339("2020-01-03T12:00:00Z")
     assert desk.log.ticks()[-1] == "2020-01-03T12:00:00.001Z"
+
+
+async def test_a_row_whose_claim_may_yet_be_given_back_is_offered_again() -> None:
+    """Its batch was written down and never acknowledged: told that it is in, nobody would send it any more."""
+    desk = Desk()
+    await desk.imports.begin("i", "history", "n")
+    await desk.send(row(1), row(2))
+    desk.log.unacknowledged = {"b"}
+    again = await desk.send(row(1), row(2))
+    assert (again.accepted, again.repeated, again.refused) == (2, 0, [])
+    assert desk.log.events == ["r1", "r2", "r1", "r2"]
 
 
 async def test_a_new_row_is_not_earlier_than_one_that_came_again_before_it() -> None:

@@ -161,6 +161,7 @@ def test_wrong_secrets_are_refused_by_name(tmp_path: Path, content: str) -> None
         ("138 0013 8000", "CN", "+8613800138000"),
         ("+86-138-0013-8000", "US", "+8613800138000"),
         ("0086 13800138000", "CN", "+8613800138000"),
+        ("149 1234 5678", "CN", "+8614912345678"),  # a mobile whose prefix the library does not know
         ("１３８００１３８０００", "CN", "+8613800138000"),  # full-width digits, as Chinese forms send them
         ("(202) 456-1111", "US", "+12024561111"),
         ("010-6552 9988", "CN", "+861065529988"),
@@ -183,6 +184,7 @@ def test_one_phone_has_one_form(written: str, region: str, meant: str) -> None:
         ("li@例子.中国", "li@xn--fsqu00a.xn--fiqs8s"),
         ("a＠b.cn", "a@b.cn"),  # the full-width sign
         ("Straße@x.com", "straße@x.com"),  # another mailbox than strasse@
+        ("li@straße.de", "li@xn--strae-oqa.de"),  # and another domain than strasse.de
         ("o'neil+shop@mail.x.com", "o'neil+shop@mail.x.com"),
     ],
 )
