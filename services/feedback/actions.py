@@ -7,6 +7,7 @@ from typing import get_args
 from services.feedback import ledger
 from services.feedback.case import Case, State, Step, told
 from services.feedback.ledger import Deadline, DeadlineName, Hours
+from services.feedback.reasons import Reason
 from services.feedback.rules import Rules
 from shared.clock import Instant
 from shared.events.envelope import Data
@@ -59,15 +60,14 @@ class Turn:
     events: tuple[Data, ...] = ()
 
 
-Refusal = str
-Handler = Callable[[Case, Act, Setting], Turn | Refusal]
+Handler = Callable[[Case, Act, Setting], Turn | Reason]
 
 
-def perform(case: Case, act: Act, setting: Setting) -> Turn | Refusal:
+def perform(case: Case, act: Act, setting: Setting) -> Turn | Reason:
     """The one way in: the state decides first, then the action's own conditions."""
     allowed, handler = ACTIONS[act.name]
     if case.state not in allowed:
-        return f"the case is {case.state}; {act.name} needs one that is {' or '.join(allowed)}"
+        return _WHILE[case.state]
     return handler(case, act, setting)
 
 
@@ -81,32 +81,32 @@ def _acknowledge(case: Case, act: Act, setting: Setting) -> Turn:
     return _told(CaseAcknowledged, noted(case, "acknowledged", act, setting), act, setting)
 
 
-def _assign(case: Case, act: Act, setting: Setting) -> Turn | Refusal:
+def _assign(case: Case, act: Act, setting: Setting) -> Turn | Reason:
     if not act.to:
-        return "assign needs `to`: who takes the case"
+        return "to_missing"
     if act.to == case.assignee:
-        return f"the case is assigned to {act.to} already"
+        return "already_assigned"
     state: State = "assigned" if case.state in ("acknowledged", "reopened") else case.state
     case = case.changed(state=state, assignee=act.to)
     return _told(CaseAssigned, noted(case, "assigned", act, setting, act.to), act, setting)
 
 
-def _set_severity(case: Case, act: Act, setting: Setting) -> Turn | Refusal:
-    severity = _severity(act.to)
+def _set_severity(case: Case, act: Act, setting: Setting) -> Turn | Reason:
+    before, severity = case.severity, _severity(act.to)
     if severity is None:
-        return f"set_severity needs `to`: one of {', '.join(get_args(Severity))}"
-    if severity == case.severity:
-        return f"the severity is {severity} already"
-    detail = f"{case.severity} -> {severity}"
-    case = noted(case.changed(severity=severity), "severity_changed", act, setting, detail)
-    return _told(CaseSeverityChanged, retargeted(case, setting, setting.hours, "severity"), act, setting, reason=detail)
+        return "severity_unknown"
+    if severity == before:
+        return "severity_unchanged"
+    case = noted(case.changed(severity=severity), "severity_changed", act, setting, f"{before} -> {severity}")
+    case = retargeted(case, setting, setting.hours, "severity_changed")
+    return _told(CaseSeverityChanged, case, act, setting, reason=before)
 
 
-def _wait(case: Case, act: Act, setting: Setting) -> Turn | Refusal:
+def _wait(case: Case, act: Act, setting: Setting) -> Turn | Reason:
     reasons = setting.rules.waiting
     reason = act.cause or next(iter(reasons))
     if reason not in reasons:
-        return f"a case waits for one of {', '.join(reasons)} (named in `cause`)"
+        return "waiting_unknown"
     case = noted(case.changed(state="waiting", waiting_for=reason), "waiting_started", act, setting, reason)
     running = case.running("resolve")
     if running is not None and reasons[reason].pauses:
@@ -146,11 +146,11 @@ def _confirm(case: Case, act: Act, setting: Setting) -> Turn:
     return _told(CaseConfirmed, noted(case, "confirmed", act, setting), act, setting)
 
 
-def _reopen(case: Case, act: Act, setting: Setting) -> Turn | Refusal:
+def _reopen(case: Case, act: Act, setting: Setting) -> Turn | Reason:
     """A new round with a deadline of its own; the ledgers of earlier rounds stay."""
     within = setting.rules.closing.reopen_within
     if case.closed_at is not None and setting.at - case.closed_at > within:
-        return f"the case was closed more than {setting.rules.closing.reopen_within_days:g} days ago; open a new one"
+        return "too_late_to_reopen"
     case = case.changed(
         state="reopened",
         reopenings=case.reopenings + 1,
@@ -164,10 +164,10 @@ def _reopen(case: Case, act: Act, setting: Setting) -> Turn | Refusal:
     return _told(CaseReopened, noted(case, "reopened", act, setting, act.cause), act, setting, reason=act.cause)
 
 
-def _escalate(case: Case, act: Act, setting: Setting) -> Turn | Refusal:
+def _escalate(case: Case, act: Act, setting: Setting) -> Turn | Reason:
     if case.level >= len(setting.rules.escalation):
-        return f"the case is with {setting.rules.escalation[-1].to}, the last step, already"
-    return escalated(case, act, setting, act.cause or "asked for")
+        return "last_step"
+    return escalated(case, act, setting, act.cause or "requested")
 
 
 def _close(case: Case, act: Act, setting: Setting) -> Turn:
@@ -197,13 +197,27 @@ ACTIONS: Mapping[str, tuple[tuple[State, ...], Handler]] = {
 }
 
 
-def started(case: Case, name: DeadlineName, setting: Setting, reason: str) -> Case:
+_WHILE: Mapping[State, Reason] = {
+    "received": "while_received",
+    "acknowledged": "while_acknowledged",
+    "assigned": "while_assigned",
+    "waiting": "while_waiting",
+    "reopened": "while_reopened",
+    "resolved": "while_resolved",
+    "confirmed": "while_confirmed",
+    "closed": "while_closed",
+}
+
+_MISSED: Mapping[DeadlineName, Reason] = {"acknowledge": "acknowledge_missed", "resolve": "resolve_missed"}
+
+
+def started(case: Case, name: DeadlineName, setting: Setting, reason: Reason) -> Case:
     allowed = setting.rules.allowed(name, case.severity)
     deadline = ledger.start(name, allowed, setting.at, setting.hours, reason=reason, reopening=case.reopenings)
     return case.with_deadline(deadline)
 
 
-def retargeted(case: Case, setting: Setting, before: Hours, reason: str) -> Case:
+def retargeted(case: Case, setting: Setting, before: Hours, reason: Reason) -> Case:
     """Every deadline that has not ended goes on under what holds now; what was used until now stays used."""
     for deadline in [d for d in case.deadlines if d.ended_at is None]:
         allowed = setting.rules.allowed(deadline.name, case.severity)
@@ -212,7 +226,7 @@ def retargeted(case: Case, setting: Setting, before: Hours, reason: str) -> Case
 
 
 def escalated(case: Case, act: Act, setting: Setting, reason: str) -> Turn:
-    """One step up; it stays at the last."""
+    """One step up; it stays at the last. `reason`: a code, or the words of staff."""
     level = min(case.level + 1, len(setting.rules.escalation))
     to = setting.rules.escalation[level - 1].to
     case = noted(case.changed(level=level), "escalated", act, setting, to)
@@ -220,6 +234,7 @@ def escalated(case: Case, act: Act, setting: Setting, reason: str) -> Turn:
 
 
 def closed(case: Case, act: Act, setting: Setting, reason: str | None) -> Turn:
+    """`reason`: a code, or the words of staff."""
     case = case.changed(state="closed", closed_at=setting.at, close_at=None)
     for name in get_args(DeadlineName):
         case = _ended(case, name, setting)
@@ -233,7 +248,7 @@ def overdue(case: Case, setting: Setting) -> Turn:
         missed = _missed(case, deadline, setting)
         case, events = missed.case, (*events, *missed.events)
     if case.close_at is not None and case.close_at <= setting.at:
-        reason = "confirmed" if case.state == "confirmed" else "no answer"
+        reason: Reason = "confirmed" if case.state == "confirmed" else "no_answer"
         ended = closed(case, Act("close"), setting, reason)
         case, events = ended.case, (*events, *ended.events)
     return Turn(case, events)
@@ -243,7 +258,7 @@ def _missed(case: Case, deadline: Deadline, setting: Setting) -> Turn:
     case = noted(case, "deadline_missed", Act("miss"), setting, deadline.name)
     event = told(CaseDeadlineMissed, case, setting.customer_id, reason=deadline.name)
     case = case.with_deadline(ledger.miss(deadline, setting.at))
-    turn = escalated(case, Act("escalate"), setting, f"{deadline.name} deadline missed")
+    turn = escalated(case, Act("escalate"), setting, _MISSED[deadline.name])
     return replace(turn, events=(event, *turn.events))
 
 

@@ -18,7 +18,8 @@ class Fresh(BaseModel):
 
 
 class StepShown(BaseModel):
-    """`event_id` names the event in which a sealed note can be read; null: time alone did it."""
+    """`detail`: codes and names as on the event of this step; of a refusal, `action: code`. `event_id` names the event
+    in which a sealed note can be read; null: time alone did it."""
 
     at: str
     what: str
@@ -28,7 +29,8 @@ class StepShown(BaseModel):
 
 
 class SpanShown(BaseModel):
-    """`hours_used` is null while the span lasts."""
+    """`reason`: a code of `labels.reasons`; where the clock stands still, of `waiting`. `hours_used` is null while the
+    span lasts."""
 
     start: str
     end: str | None

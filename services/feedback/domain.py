@@ -16,6 +16,7 @@ from services.feedback.actions import (
     started,
 )
 from services.feedback.case import Case, case_id_of, told
+from services.feedback.reasons import Reason
 from services.feedback.rules import Rules
 from shared.calendar import BusinessCalendar
 from shared.clock import Instant
@@ -135,8 +136,7 @@ class FeedbackDomain:
         if state.case(case_id) is not None:
             return Decision(state)
         if sum(case.open for case in state.cases) >= self._rules.open_cases_limit:
-            reason = f"the customer has {self._rules.open_cases_limit} open cases; close some first"
-            return Decision(state, (_refused(setting, case_id, "open", None, reason),))
+            return Decision(state, (_refused(setting, case_id, "open", None, "too_many_open"),))
         case = noted(self._new_case(state, case_id, feedback, setting), "opened", Act("open"), setting)
         if setting.live:
             case = started(started(case, "acknowledge", setting, "opened"), "resolve", setting, "opened")
@@ -175,7 +175,7 @@ class FeedbackDomain:
         if zone == state.timezone:
             return state
         moved = replace(setting, hours=ZoneHours(self._calendar, zone))
-        cases = tuple(retargeted(case, moved, setting.hours, "time zone") for case in state.cases)
+        cases = tuple(retargeted(case, moved, setting.hours, "time_zone") for case in state.cases)
         return state.model_copy(update={"timezone": zone, "cases": cases})
 
     def _overdue(self, state: FeedbackState, setting: Setting) -> FeedbackDecision:
@@ -205,8 +205,7 @@ def _due(case: Case, at: Instant) -> bool:
 def _acted(state: FeedbackState, acted: CaseActedOn, setting: Setting) -> FeedbackDecision:
     case = state.case(acted.case_id)
     if case is None:
-        reason = "this customer has no such case, or it was closed long ago"
-        return Decision(state, (_refused(setting, acted.case_id, acted.action, acted.by, reason),))
+        return Decision(state, (_refused(setting, acted.case_id, acted.action, acted.by, "unknown_case"),))
     turn = perform(case, Act(acted.action, acted.by, acted.to, acted.cause, acted.measure), setting)
     if isinstance(turn, Turn):
         return Decision(state.with_case(turn.case), turn.events)
@@ -218,8 +217,7 @@ def _answered(state: FeedbackState, answer: SurveyAnswered, setting: Setting) ->
     """The answer is always noted; it moves the case only where the case is answered and waits for this word."""
     case = state.case(answer.case_id or "")
     if case is None:
-        reason = "this customer has no such case, or it was closed long ago"
-        return Decision(state, (_refused(setting, answer.case_id or "", "survey", None, reason),))
+        return Decision(state, (_refused(setting, answer.case_id or "", "survey", None, "unknown_case"),))
     case = noted(case.changed(csat=answer.csat or case.csat), "survey_answered", Act("survey"), setting, _csat(answer))
     wish = _wish(answer.csat, setting.rules)
     turn = perform(case, Act(wish, "customer"), setting) if wish else None
@@ -241,11 +239,11 @@ def _wish(csat: int | None, rules: Rules) -> str | None:
 
 
 def _erased(state: FeedbackState, setting: Setting) -> FeedbackDecision:
-    turns = [closed(case, Act("close"), setting, "customer erased") for case in state.cases if case.open]
+    turns = [closed(case, Act("close"), setting, "erased") for case in state.cases if case.open]
     for turn in turns:
         state = state.with_case(turn.case)
     return Decision(state, tuple(event for turn in turns for event in turn.events))
 
 
-def _refused(setting: Setting, case_id: str, action: str, by: str | None, reason: str) -> CaseActionRefused:
+def _refused(setting: Setting, case_id: str, action: str, by: str | None, reason: Reason) -> CaseActionRefused:
     return CaseActionRefused(customer_id=setting.customer_id, case_id=case_id, action=action, by=by, reason=reason)

@@ -21,7 +21,8 @@ class Hours(Protocol):
 
 
 class Span(Model):
-    """`running` false: the clock stood still. `due_at` is the deadline as it was seen while this span lasted."""
+    """`running` false: the clock stood still. `reason`: why it began, as a code; of one that stood still, the waiting
+    reason. `due_at` is the deadline as it was seen while this span lasted."""
 
     start: Instant
     end: Instant | None = None

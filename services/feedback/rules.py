@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from services.feedback.case import State
 from services.feedback.ledger import DeadlineName
+from services.feedback.reasons import REASONS, Reason
 from shared.clock import DAY, HOUR, Instant
 from shared.events.fields import Severity
 
@@ -26,8 +27,10 @@ class Part(BaseModel):
 
 
 class Label(Part):
-    en: str
-    zh: str
+    """What people read, in both languages."""
+
+    en: Annotated[str, StringConstraints(min_length=1)]
+    zh: Annotated[str, StringConstraints(min_length=1)]
 
 
 class ServiceLevel(Part):
@@ -105,6 +108,7 @@ class Labels(Part):
     states: dict[State, Label]
     kinds: dict[str, Label]
     deadlines: dict[DeadlineName, Label]
+    reasons: dict[Reason, Label]
 
 
 class Rules(Part):
@@ -126,6 +130,7 @@ class Rules(Part):
         _expect_all("labels.states", get_args(State), self.labels.states)
         _expect_all("labels.deadlines", get_args(DeadlineName), self.labels.deadlines)
         _expect_all("labels.kinds", self.opens_case, self.labels.kinds)
+        _expect_all("labels.reasons", REASONS, self.labels.reasons)
         return self
 
     def allowed(self, deadline: DeadlineName, severity: Severity) -> int:

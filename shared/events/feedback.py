@@ -7,7 +7,10 @@ from shared.events.fields import Severity, UtcDateTime
 
 
 class OfCase(OfCustomer):
-    """One complaint or suggestion on its way to an answer; `deadlines` by what is due: acknowledge, resolve."""
+    """One complaint or suggestion on its way to an answer; `deadlines` by what is due: acknowledge, resolve.
+
+    `reason` is a code, whose texts feedback's rules hold in both languages; or the words of staff, where they gave any.
+    """
 
     case_id: str
     kind: str
@@ -34,14 +37,20 @@ class CaseAssigned(OfCase):
 
 
 class CaseWaitingStarted(OfCase):
+    """`reason` names what the case waits for, as the rules do."""
+
     event_type: ClassVar[str] = "guanxi.case.waiting_started.v1"
 
 
 class CaseWaitingEnded(OfCase):
+    """`reason` names what the case waited for, as the rules do."""
+
     event_type: ClassVar[str] = "guanxi.case.waiting_ended.v1"
 
 
 class CaseSeverityChanged(OfCase):
+    """`reason` names the severity before."""
+
     event_type: ClassVar[str] = "guanxi.case.severity_changed.v1"
 
 
@@ -80,6 +89,8 @@ class CaseClosed(OfCase):
 
 
 class CaseActionRefused(OfCustomer):
+    """`reason` is a code, whose texts feedback's rules hold in both languages."""
+
     event_type: ClassVar[str] = "guanxi.case.action_refused.v1"
     case_id: str
     action: str

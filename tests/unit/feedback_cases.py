@@ -7,6 +7,7 @@ from typing import Any
 from services.feedback.case import Case, case_id_of
 from services.feedback.domain import FeedbackDomain, FeedbackState
 from services.feedback.processor import build_domain
+from services.feedback.rules import load_rules
 from shared.clock import Instant, from_rfc3339, to_datetime
 from shared.events.customers import CaseActedOn, CustomerErased, FeedbackReceived, SurveyAnswered
 from shared.events.envelope import Data, Event
@@ -24,6 +25,13 @@ def domain() -> FeedbackDomain:
     return build_domain(CONFIG)
 
 
+@lru_cache
+def labelled() -> frozenset[str]:
+    """The reasons that people can read in both languages."""
+    rules = load_rules(CONFIG / "feedback.yaml")
+    return frozenset({*rules.labels.reasons, *rules.labels.deadlines, *rules.severities, *rules.waiting})
+
+
 class Story:
     """One customer's life: events in order, timers fired before each as the engine does, everything told kept."""
 
@@ -33,6 +41,7 @@ class Story:
         self.state: FeedbackState = self.domain.initial(customer)
         self.told: list[tuple[Instant, Data]] = []
         self.count = 0
+        self.words: set[str | None] = set()
 
     def until(self, at: Instant) -> "Story":
         while (due := self.domain.wake_at(self.state)) is not None and due <= at:
@@ -49,6 +58,7 @@ class Story:
         moment = to_datetime(at)
         given: dict[str, Any] = {"id": f"e{self.count}", "source": SOURCE, "time": moment, "recordedtime": moment}
         event = Event(**(given | marks), type=data.event_type, data=data)
+        self.words.add(getattr(data, "cause", None))
         decision = self.domain.on_event(self.state, event, at)
         assert self.domain.on_event(self.state, event, at) == decision
         self._take(decision.state, decision.events, at)
@@ -92,6 +102,9 @@ class Story:
         text = state.model_dump_json(exclude_defaults=True)
         self.state = FeedbackState.model_validate_json(text)
         assert self.state == state, "the state reads back as it was written"
+        assert {getattr(event, "reason", None) for event in events} - {None, *self.words} <= labelled()
+        spans = [span for case in state.cases for deadline in case.deadlines for span in deadline.spans]
+        assert {span.reason for span in spans} <= labelled()
         self.told += [(at, event) for event in events]
 
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from services.feedback.api import build_router
 from services.feedback.case import State
+from services.feedback.reasons import REASONS
 from services.feedback.rules import load_rules
 from services.feedback.store import INDEXES, FeedbackQueries
 from shared.clock import DAY, HOUR, to_rfc3339
@@ -200,6 +201,8 @@ async def test_service_levels_say_hours_and_words(http: httpx.AsyncClient) -> No
     levels = await got(http, "/v1/service-levels")
     assert levels["severities"]["high"] == {"acknowledge": 4.0, "resolve": 24.0, "label": {"en": "High", "zh": "高"}}
     assert levels["labels"]["states"]["waiting"] == {"en": "Waiting", "zh": "等待中"}
+    assert levels["labels"]["reasons"]["no_answer"] == {"en": "the customer did not answer", "zh": "客户未回复"}
+    assert set(levels["labels"]["reasons"]) == set(REASONS)
 
 
 async def test_the_view_is_indexed(documents: Documents) -> None:

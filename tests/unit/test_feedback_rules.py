@@ -28,7 +28,13 @@ def test_the_shipped_service_levels_are_those_promised() -> None:
     assert hours == {"low": (24, 120), "normal": (8, 72), "high": (4, 24), "critical": (1, 8)}
 
 
-LEVEL = {"acknowledge": 1, "resolve": 2, "label": {"en": "a", "zh": "b"}}
+WORDS = {"en": "a", "zh": "b"}
+LEVEL = {"acknowledge": 1, "resolve": 2, "label": WORDS}
+LABELS: dict[str, Any] = yaml.safe_load(SHIPPED.read_text("utf-8"))["labels"]
+
+
+def without(labels: dict[str, Any], name: str) -> dict[str, Any]:
+    return {one: label for one, label in labels.items() if one != name}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +49,15 @@ LEVEL = {"acknowledge": 1, "resolve": 2, "label": {"en": "a", "zh": "b"}}
         ({"raise_severity": [{"to": "high"}]}, "either composite or dimension is expected"),
         ({"raise_severity": [{"dimension": "value", "to": "high"}]}, "in: the values of the dimension are expected"),
         ({"survey": {"requested": True, "confirms_from": 2, "reopens_to": 2}}, "reopens_to below confirms_from"),
-        ({"labels": {"states": {}, "kinds": {}, "deadlines": {}}}, "labels.states: received, "),
+        ({"labels": LABELS | {"states": {}}}, "labels.states: received, "),
+        (
+            {"labels": LABELS | {"reasons": without(LABELS["reasons"], "no_answer")}},
+            "labels.reasons: no_answer expected",
+        ),
+        ({"labels": LABELS | {"reasons": LABELS["reasons"] | {"tired": WORDS}}}, "labels.reasons.tired"),
+        ({"labels": without(LABELS, "reasons")}, "labels.reasons: Field required"),
+        ({"labels": LABELS | {"kinds": {"complaint": WORDS | {"zh": ""}}}}, "labels.kinds.complaint.zh: "),
+        ({"labels": LABELS | {"kinds": {"complaint": WORDS | {"en": ""}}}}, "labels.kinds.complaint.en: "),
         ({"opens_case": ["praise"]}, "labels.kinds: praise expected"),
     ],
 )
