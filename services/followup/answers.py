@@ -80,6 +80,9 @@ class Playbooks(Fresh):
     escalate_to: str
     playbooks: dict[str, Playbook]
     contents: dict[str, Label]
+    states: dict[str, Label]
+    sections: dict[str, Label]
+    reasons: dict[str, Label]
 
 
 class Shown:

@@ -124,7 +124,8 @@ def _add_plans(router: APIRouter, reads: Reads) -> None:
 
     @router.get("/playbooks")
     async def playbooks() -> Playbooks:
-        shown = rules.model_dump(include={"version", "default_assignee", "escalate_to", "playbooks", "contents"})
+        """The playbooks in force, with the words for people in English and Chinese."""
+        shown = rules.model_dump(include=set(Playbooks.model_fields))
         return Playbooks(**shown, **await freshness.of(None))
 
 

@@ -1,12 +1,13 @@
 """Playbooks as data: the models of `deploy/config/followup.yaml`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from services.followup.reasons import REASONS
+from services.followup.state import ListSection, TaskState
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Staff = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -71,6 +72,8 @@ class Rules(Section):
     keep_closed: Annotated[int, Field(ge=0, le=100)] = 10
     playbooks: Annotated[dict[Code, Playbook], Field(min_length=1)]
     contents: dict[Code, Label]
+    states: dict[Code, Label]
+    sections: dict[Code, Label]
     reasons: dict[Code, Label]
 
     @model_validator(mode="after")
@@ -78,10 +81,9 @@ class Rules(Section):
         for name, playbook in self.playbooks.items():
             if playbook.content_key not in self.contents:
                 raise ValueError(f"playbooks.{name}.content_key: contents has no {playbook.content_key!r}")
-        if missing := sorted(set(REASONS) ^ set(self.reasons)):
-            raise ValueError(
-                f"reasons: expected exactly the codes that exist; missing or unknown: {', '.join(missing)}"
-            )
+        _expect_exactly("states", get_args(TaskState), self.states)
+        _expect_exactly("sections", get_args(ListSection), self.sections)
+        _expect_exactly("reasons", REASONS, self.reasons)
         return self
 
     def starting_with(self, start: str) -> tuple[tuple[str, Playbook], ...]:
@@ -91,6 +93,11 @@ class Rules(Section):
     def dimensions(self) -> frozenset[str]:
         """The dimensions of which the playbooks want to know the customer's value."""
         return frozenset(playbook.dimension for playbook in self.playbooks.values() if playbook.dimension)
+
+
+def _expect_exactly(place: str, codes: tuple[str, ...], given: dict[str, Label]) -> None:
+    if wrong := sorted(set(codes) ^ set(given)):
+        raise ValueError(f"{place}: expected exactly the codes that exist; missing or unknown: {', '.join(wrong)}")
 
 
 def load_rules(path: Path) -> Rules:

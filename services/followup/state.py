@@ -7,6 +7,8 @@ from shared.clock import Instant
 from shared.events.fields import Model
 
 TaskState = Literal["scheduled", "due", "completed", "missed", "cancelled"]
+ListSection = Literal["escalated", "due"]
+"""The parts of a worklist that have a name; the others are days."""
 OPEN: tuple[TaskState, ...] = ("scheduled", "due")
 
 

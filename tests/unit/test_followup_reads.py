@@ -193,6 +193,9 @@ async def test_the_playbooks_are_shown_with_their_texts(http: httpx.AsyncClient)
     body = await got(http, "/v1/playbooks")
     assert body["playbooks"]["regular_contact"]["every_days"] == {"high": 7, "medium": 30, "low": 90}
     assert all(text["en"] and text["zh"] for text in body["contents"].values())
+    assert body["states"]["missed"] == {"en": "Missed", "zh": "已超期"}
+    assert body["sections"]["escalated"] == {"en": "Escalated", "zh": "已升级"}
+    assert body["reasons"]["skipped"] == {"en": "skipped", "zh": "已跳过"}
 
 
 @pytest.mark.parametrize(

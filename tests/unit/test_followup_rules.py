@@ -47,6 +47,9 @@ def of(name: str, **changes: Any) -> Callable[[dict[str, Any]], object]:
         (of("first_contact", colour="red"), "playbooks.first_contact.colour: Extra inputs"),
         (lambda d: d["reasons"].pop("skipped"), "reasons: .*skipped"),
         (lambda d: d["reasons"].update(tired={"en": "x", "zh": "y"}), "reasons: .*tired"),
+        (lambda d: d["states"].pop("missed"), "states: .*missed"),
+        (lambda d: d["sections"].update(later={"en": "x", "zh": "y"}), "sections: .*later"),
+        (lambda d: d["sections"]["due"].update(zh=""), "sections.due.zh: "),
         (lambda d: d.pop("escalate_to"), "escalate_to: Field required"),
     ],
 )
