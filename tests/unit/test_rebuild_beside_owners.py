@@ -296,7 +296,10 @@ async def test_a_worker_is_not_still_before_its_last_batch_is_committed() -> Non
 
 
 async def ripens(at: Beside) -> None:
-    """Time jumps, and the timers that it brings fire one in a turn: not all of them have."""
+    """Everybody buys again, time jumps, and the timers that it brings fire one in a turn: not all of them have."""
+    for number in range(PEOPLE):
+        at.world.append(purchase(customer(number), f"again{number}", START + 20 * HOUR))
+    await settle(at.worker)
     at.world.append(tick(0, START + 30 * HOUR))
     while at.worker.owned[0].overdue() is None:
         await at.step_slowly()
@@ -307,9 +310,6 @@ async def ripens(at: Beside) -> None:
 async def test_a_worker_is_not_still_before_its_timers_that_have_come_have_fired() -> None:
     """The rebuilt documents say that they have, and nobody would tell it."""
     async with beside(Counts(mended=True)) as at:
-        for number in range(PEOPLE):
-            at.world.append(purchase(customer(number), f"again{number}", START + 20 * HOUR))
-        await settle(at.worker)
         await ripens(at)
         at.control.meanwhile = at.turn_slowly
         await at.run()
@@ -320,9 +320,6 @@ async def test_a_worker_is_not_still_before_its_timers_that_have_come_have_fired
 
 async def test_a_paused_worker_fires_what_has_come_and_takes_nothing_new() -> None:
     async with beside(Counts(mended=True)) as at:
-        for number in range(PEOPLE):
-            at.world.append(purchase(customer(number), f"again{number}", START + 20 * HOUR))
-        await settle(at.worker)
         await ripens(at)
         at.world.append(purchase(BOB, "new", START + 31 * HOUR))
         at.worker.paused = True
@@ -335,9 +332,6 @@ async def test_a_paused_worker_fires_what_has_come_and_takes_nothing_new() -> No
 async def test_who_has_a_timer_before_the_pause_is_compared_in_it(code: Counts) -> None:
     """The replay fires it ahead of the worker, or the other way round; positions are the same all the while."""
     async with beside(code) as at:
-        for number in range(PEOPLE):
-            at.world.append(purchase(customer(number), f"again{number}", START + 20 * HOUR))
-        await settle(at.worker)
         await ripens(at)
 
         async def fires_the_rest_in_the_pause() -> None:

@@ -169,19 +169,27 @@ def test_restless_is_who_changes_often_within_any_thirty_days() -> None:
     assert most_within([], 30 * DAY) == 0
 
 
+RESTLESS = "00000000-0000-4000-8000-000000000001"
+
+
+async def to_and_fro(now: str, candidate: str) -> Tally:
+    """Four purchases, five days apart, of a customer whom shorter windows lose in between."""
+    world = SmallWorld(domain(now), 1)
+    start = from_rfc3339("2026-01-01T00:00:00Z")
+    money: Any = {"amount": {"amount": "10", "currency": "CNY"}}
+    world.append(*(happened(RESTLESS, "purchase.made", f"p{n}", start + 5 * n * DAY, **money) for n in range(4)))
+    world.append(tick(0, start + 40 * DAY))
+    tally, _ = await asked(world, now, candidate)
+    return tally
+
+
 async def test_a_customer_that_goes_to_and_fro_flaps_under_the_candidate_only() -> None:
     short = STANDARD.replace(
         "spend_in_year: {sum: purchases, within: 365d}", "spend_in_year: {sum: purchases, within: 2d}"
     )
-    world = SmallWorld(domain(STANDARD), 1)
-    start, who = from_rfc3339("2026-01-01T00:00:00Z"), "00000000-0000-4000-8000-000000000001"
-    money: Any = {"amount": {"amount": "10", "currency": "CNY"}}
-    world.append(*(happened(who, "purchase.made", f"p{n}", start + 5 * n * DAY, **money) for n in range(4)))
-    world.append(tick(0, start + 40 * DAY))
-    tally, _ = await asked(world, STANDARD, short)
-    spend = tally.dimensions["spend_level"]
+    spend = (await to_and_fro(STANDARD, short)).dimensions["spend_level"]
     assert dict(spend.flapping) == {1: 1}
-    assert spend.restless == [(7, who)]
+    assert spend.restless == [(7, RESTLESS)]
     assert spend.parted["2026-01"] == 4
 
 
@@ -195,10 +203,5 @@ dimensions: {level: {cases: [{value: some, when: spend > 0}]}}
 composites: {buying: {when: level = some}}
 """
     long, short = rules.replace("WINDOW", "365d"), rules.replace("WINDOW", "2d")
-    world = SmallWorld(domain(long), 1)
-    start, who = from_rfc3339("2026-01-01T00:00:00Z"), "00000000-0000-4000-8000-000000000001"
-    money: Any = {"amount": {"amount": "10", "currency": "CNY"}}
-    world.append(*(happened(who, "purchase.made", f"p{n}", start + 5 * n * DAY, **money) for n in range(4)))
-    world.append(tick(0, start + 40 * DAY))
-    tally, _ = await asked(world, long, short)
-    assert tally.dimensions[name].restless == [(7, who)]
+    tally = await to_and_fro(long, short)
+    assert tally.dimensions[name].restless == [(7, RESTLESS)]
