@@ -101,7 +101,16 @@ ABOUT_CONTACT = [
     "visit.held", "meeting.held", "service.performed", "usage.reported", "signal.observed", "feedback.received",
 ]  # fmt: skip
 MIXED = ABOUT_MONEY + ABOUT_CONTACT + ["registered", "registered", "corrected", "corrected"]
-FACES = (ABOUT_MONEY, MIXED, MIXED, [*ABOUT_CONTACT, "purchase", "refund", "corrected", "objected", "withdrawn"])
+OF_CONTACT = [*ABOUT_CONTACT, "purchase", "refund", "corrected", "objected", "withdrawn"]
+WHERE_THE_NEWEST_COUNTS = [
+    "survey.answered",
+    "service.performed",
+    "inquiry.received",
+    "registered",
+    "corrected",
+    "corrected",
+]
+FACES = (ABOUT_MONEY, MIXED, MIXED, OF_CONTACT, WHERE_THE_NEWEST_COUNTS)
 """A history is mostly about one thing, so that its windows fill."""
 
 

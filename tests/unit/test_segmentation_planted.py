@@ -15,7 +15,7 @@ from tests.support.segmentation_histories import YEAR, histories
 from tests.support.segmentation_oracle import Meaning
 from tests.support.segmentation_standard import STANDARD
 
-TRIED = 250
+TRIED = 500
 UNDER: Sequence[tuple[Meaning, Path]] = ((STANDARD, CONFIG / "segmentation.yaml"), (DWELLING, RULES))
 
 

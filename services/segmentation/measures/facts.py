@@ -209,7 +209,12 @@ class Moment(dict["Measured", Any]):
         return value
 
     def later(self, at: Instant) -> "Moment":
-        """With what is published at this one. It is kept until `forget`, because several conditions ask for the same."""
+        """With what is published at this one. It is kept until `forget`, because several conditions ask for the same.
+
+        Raises ValueError where it is not later: a search would go round for ever, and its worker with it.
+        """
+        if at <= self.at:
+            raise ValueError(f"the next change is not after its moment: {at} after {self.at}")
         moment = self._later.get(at)
         if moment is None:
             moment = self._later[at] = Moment(self.facts, self.standing, at)
