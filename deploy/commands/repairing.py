@@ -13,6 +13,7 @@ from deploy.topics import Stored, Topics
 from deploy.watch import parked_customers
 from shared.clock import to_rfc3339
 from shared.events.catalog import OUTPUT, SERVICES, dead_letters
+from shared.events.catalog import topic as topic_of
 
 dead = typer.Typer(help="Records that a service could not read, kept untouched.", no_args_is_help=True)
 parked = typer.Typer(help="Customers whose events wait because one of them failed.", no_args_is_help=True)
@@ -43,14 +44,14 @@ def show_dead(service: ServiceName, place: Place) -> None:
     record = _record(service, place)
     for name, value in sorted(record.headers.items()):
         print(f"{name}: {value}")
-    print(f"\n{record.value.decode('utf-8', 'backslashreplace')}")
+    print(f"\n{_untouched(record).decode('utf-8', 'backslashreplace')}")
 
 
 @dead.command("redrive")
 def redrive(service: ServiceName, place: Place) -> None:
     """Send it through intake's door again, for when it can be read now; doing so twice changes nothing."""
     record = _record(service, place)
-    answer = Client(system()).post_bytes("intake", "/v1/events", record.value, _CLOUDEVENT)
+    answer = Client(system()).post_bytes("intake", "/v1/events", _untouched(record), _CLOUDEVENT)
     say(f"accepted as {answer.get('event_id')} at {answer.get('position')}")
 
 
@@ -141,6 +142,17 @@ def _record(service: str, place: str) -> Stored:
     if record is None:
         raise Failure(f"nothing lies at {place}: see `guanxi dead-letters list {service}`")
     return record
+
+
+def _untouched(record: Stored) -> bytes:
+    """What was too large to be set aside lies where it came from."""
+    if "left-out" not in record.headers:
+        return record.value
+    topic, partition, offset = (record.headers[f"original-{part}"] for part in ("topic", "partition", "offset"))
+    original = Topics(system().addresses().kafka).one(topic_of(topic), int(partition), int(offset))
+    if original is None:
+        raise Failure(f"{topic}:{partition}:{offset} is gone; it was too large to be kept here as well")
+    return original.value
 
 
 def _told(record: Stored) -> dict[str, Any]:

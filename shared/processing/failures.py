@@ -5,7 +5,7 @@ from collections import deque
 from shared.clock import Instant, to_rfc3339
 from shared.processing.arrivals import Arrival
 from shared.processing.ports import FatalError
-from shared.processing.records import Message
+from shared.processing.records import LARGEST_MESSAGE, Message
 
 IN_A_ROW = 20
 WINDOW = 1_000
@@ -38,10 +38,13 @@ class FailureBudget:
 
 
 def dead_letter(service: str, arrival: Arrival, at: Instant) -> Message:
-    """The untouched record, with why and from where in the headers."""
-    record = arrival.record
-    headers = (
-        *record.headers,
+    """The untouched record, with why and from where in the headers.
+
+    With these it may be more than a message may hold; others' producers may also have compressed it. Then it stays where it came
+    from, which is kept for good, and `left-out` says how many bytes are to be read there.
+    """
+    record, topic = arrival.record, f"guanxi.{service}.dead-letters.v1"
+    told = (
         ("reason", b"undecodable"),
         ("error", (arrival.error or "unknown").encode()),
         ("original-topic", record.topic.encode()),
@@ -49,4 +52,7 @@ def dead_letter(service: str, arrival: Arrival, at: Instant) -> Message:
         ("original-offset", str(record.offset).encode()),
         ("failed-at", to_rfc3339(at).encode()),
     )
-    return Message(f"guanxi.{service}.dead-letters.v1", record.key, record.value, headers, record.partition)
+    whole = Message(topic, record.key, record.value, (*record.headers, *told), record.partition)
+    if whole.size <= LARGEST_MESSAGE:
+        return whole
+    return Message(topic, None, None, (*told, ("left-out", str(whole.size).encode())), record.partition)

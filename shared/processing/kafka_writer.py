@@ -12,13 +12,11 @@ from aiokafka.errors import KafkaError
 
 from shared.processing.kafka import PATIENCE, KafkaConnection, start_or_stop, translated
 from shared.processing.partitioner import partition_of
-from shared.processing.ports import FatalError, TransientError
+from shared.processing.ports import FatalError, TransientError, refuse_too_large
 from shared.processing.records import Message, TopicPartition
 
 PAUSE = 0.1
 """Seconds before a rebuilt producer sends again."""
-LARGEST_MESSAGE = 1_000_000
-"""Bytes. A little less than what a broker takes by default, which refuses the whole batch with everybody else's messages."""
 
 
 @dataclass(slots=True, eq=False)
@@ -106,7 +104,7 @@ class KafkaWriter:
 
     async def publish(self, messages: Sequence[Message]) -> list[tuple[int, int]]:
         """As LogWriter. An offset is -1 where a repeated send was acknowledged as already there."""
-        _refuse_too_large(messages)
+        refuse_too_large(messages)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE
         for topic in {message.topic for message in messages} - self._counts.keys():
@@ -218,15 +216,6 @@ class Lane:
     def _fail_all(self, error: FatalError) -> None:
         while self._queue:
             _finish(self._queue.popleft(), error)
-
-
-def _refuse_too_large(messages: Sequence[Message]) -> None:
-    for message in messages:
-        size = len(message.key or b"") + len(message.value or b"")
-        for name, value in message.headers:
-            size += len(name) + len(value)
-        if size > LARGEST_MESSAGE:
-            raise FatalError(f"a message for {message.topic} has {size} bytes; {LARGEST_MESSAGE} is the most")
 
 
 def _finish(parcel: Parcel, error: Exception | None) -> None:

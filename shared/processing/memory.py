@@ -6,7 +6,7 @@ from itertools import islice
 from shared.clock import Clock, Instant
 from shared.processing.memory_group import Group
 from shared.processing.partitioner import partition_of
-from shared.processing.ports import Assigned, FatalError, Revoked, Sleeper
+from shared.processing.ports import Assigned, FatalError, Revoked, Sleeper, refuse_too_large
 from shared.processing.records import Committed, Fetched, Message, Record, TopicPartition
 
 
@@ -201,6 +201,7 @@ class MemoryWriter:
         self._log = log
 
     async def publish(self, messages: Sequence[Message]) -> list[tuple[int, int]]:
+        refuse_too_large(messages)
         return [self._log.append(message) for message in messages]
 
 

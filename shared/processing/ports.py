@@ -6,7 +6,7 @@ from typing import Protocol
 
 from shared.clock import Instant
 from shared.processing.document import Document
-from shared.processing.records import Committed, Fetched, Message, Record, TopicPartition
+from shared.processing.records import LARGEST_MESSAGE, Committed, Fetched, Message, Record, TopicPartition
 
 Assigned = Callable[[Collection[TopicPartition]], Awaitable[None]]
 Revoked = Callable[[Collection[TopicPartition]], Awaitable[None]]
@@ -27,6 +27,13 @@ class TransientError(Exception):
 
 class FatalError(Exception):
     """Retrying cannot help; the worker stops. The message says which command or person can."""
+
+
+def refuse_too_large(messages: Sequence[Message]) -> None:
+    """Before any of them is sent: every LogWriter begins with it. Raises FatalError."""
+    for message in messages:
+        if message.size > LARGEST_MESSAGE:
+            raise FatalError(f"a message for {message.topic} has {message.size} bytes; {LARGEST_MESSAGE} is the most")
 
 
 class LogReader(Protocol):

@@ -7,6 +7,9 @@ from shared.clock import Instant
 
 Headers = tuple[tuple[str, bytes], ...]
 
+LARGEST_MESSAGE = 1_000_000
+"""Bytes. A little less than what a broker takes by default, which refuses the whole batch with everybody else's messages."""
+
 
 class TopicPartition(NamedTuple):
     topic: str
@@ -37,6 +40,12 @@ class Message(NamedTuple):
     value: bytes | None
     headers: Headers = ()
     partition: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes, without what the log adds."""
+        named = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + named
 
 
 @dataclass(frozen=True, slots=True)

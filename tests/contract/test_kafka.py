@@ -133,16 +133,6 @@ async def test_large_publishes_go_in_several_batches(kafka_world: KafkaWorld) ->
     assert found == [message.value for message in sent]
 
 
-async def test_a_message_too_large_harms_nobody_else(kafka_world: KafkaWorld) -> None:
-    topic = await kafka_world.topic(1)
-    small = kafka_world.writer.publish(numbered(topic, range(3)))
-    large = kafka_world.writer.publish([Message(topic, b"k", b"x" * 1_100_000)])
-    placed, refused = await asyncio.gather(small, large, return_exceptions=True)
-    assert placed == [(0, 0), (0, 1), (0, 2)]
-    assert isinstance(refused, FatalError)
-    assert await kafka_world.writer.publish(numbered(topic, range(3, 4))) == [(0, 3)]
-
-
 async def test_a_single_message_is_sent_at_once(kafka_world: KafkaWorld) -> None:
     topic = await kafka_world.topic(1)
     member = await Member(kafka_world.reader(topic)).start()

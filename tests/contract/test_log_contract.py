@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shared.clock import MINUTE, wall_clock
 from shared.processing.partitioner import murmur2, partition_of
 from shared.processing.ports import FatalError, LogReader
-from shared.processing.records import Committed, Message, Record, TopicPartition
+from shared.processing.records import LARGEST_MESSAGE, Committed, Message, Record, TopicPartition
 from tests.contract.log_worlds import KafkaWorld, LogWorld, Member, settle
 
 
@@ -67,6 +67,17 @@ async def test_what_is_full_is_left_where_it_is(log_world: LogWorld) -> None:
         assert time.monotonic() - started >= 0.15, "it waits instead of asking again and again"
     assert [record.offset for record in await member.fetch(30)] == list(range(30))
     await member.reader.stop()
+
+
+async def test_a_message_too_large_harms_nobody_else(log_world: LogWorld) -> None:
+    topic = await log_world.topic(1)
+    small = log_world.writer.publish(messages(topic, 3))
+    large = log_world.writer.publish([*messages(topic, 1), Message(topic, b"k", b"x" * LARGEST_MESSAGE)])
+    placed, refused = await asyncio.gather(small, large, return_exceptions=True)
+    assert placed == [(0, 0), (0, 1), (0, 2)]
+    assert isinstance(refused, FatalError)
+    largest = Message(topic, None, b"x" * (LARGEST_MESSAGE - 4), (("name", b""),))
+    assert await log_world.writer.publish([largest]) == [(0, 3)]
 
 
 async def test_nothing_to_publish(log_world: LogWorld) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,10 +31,8 @@ from shared.clock import wall_clock
 from shared.events.catalog import CUSTOMERS, TOPICS
 from shared.events.codec import short_name
 from shared.privacy import BlindIndex, SubscriptionSeal, Vault
-from shared.processing.kafka_writer import LARGEST_MESSAGE
 from shared.processing.memory import MemoryLog, MemoryWriter
-from shared.processing.ports import FatalError
-from shared.processing.records import Message, TopicPartition
+from shared.processing.records import TopicPartition
 from shared.web.app import Readiness
 from shared.web.keys import KeyRing
 
@@ -46,15 +44,6 @@ def log_in_memory() -> MemoryLog:
     return MemoryLog({topic.name: topic.partitions for topic in TOPICS}, wall_clock)
 
 
-class StrictWriter(MemoryWriter):
-    """Refuses what Kafka would refuse."""
-
-    async def publish(self, messages: Sequence[Message]) -> list[tuple[int, int]]:
-        if any(len(message.value or b"") > LARGEST_MESSAGE for message in messages):
-            raise FatalError("a message is too large")
-        return await super().publish(messages)
-
-
 class IntakeWorld:
     """One intake, alive inside `async with`."""
 
@@ -63,7 +52,7 @@ class IntakeWorld:
         self.store = IntakeStore(database)
         self.known = KnownKeys()
         self.vault = Vault(KEY, KeyRegister(self.store.database))
-        writer = StrictWriter(log)
+        writer = MemoryWriter(log)
         self.publisher = Publisher(self.store, writer, lambda _count: None)
         identities = Identities(self.store, self.known, self.publisher.jobs.keys)
         entries = EntryWriter(self.store, identities, self.known, self.vault)

@@ -138,6 +138,25 @@ def test_what_no_service_can_read_is_listed_shown_and_refused_again(
     assert (redriven.returncode, "intake answered 4" in redriven.stderr) == (1, True)
 
 
+def test_what_is_too_large_to_be_set_aside_is_shown_from_where_it_lies(
+    running: System, environ: Mapping[str, str]
+) -> None:
+    producer = Producer({"bootstrap.servers": running.addresses().kafka, "acks": "all"})
+    producer.produce("guanxi.customers.v1", b"no event, much too long: " + b"x" * 999_950, partition=1)
+    assert producer.flush(20) == 0
+
+    def letters() -> list[dict[str, str]]:
+        listed = json.loads(guanxi(environ, "dead-letters", "list", "feedback", "--json").stdout)
+        return [letter for letter in listed if letter["origin"].startswith("guanxi.customers.v1:1:")]
+
+    until(lambda: letters() != [])
+    (letter,) = letters()
+    shown = guanxi(environ, "dead-letters", "show", "feedback", letter["place"]).stdout
+    assert ("left-out: 1000" in shown, "no event, much too long: xxx" in shown) == (True, True)
+    redriven = guanxi(environ, "dead-letters", "redrive", "feedback", letter["place"])
+    assert (redriven.returncode, "intake answered 4" in redriven.stderr) == (1, True)
+
+
 def test_a_subscription_from_its_making_to_its_end(running: System, environ: Mapping[str, str]) -> None:
     """Its address leads nowhere, so that nothing leaves this machine."""
     made = guanxi(environ, "subscriptions", "create", "https://receiver.invalid/hook", "--dimension", "value", "--json")

@@ -12,7 +12,7 @@ from shared.processing.document import Document
 from shared.processing.memory_store import MemoryStore
 from shared.processing.partition_time import PartitionTime
 from shared.processing.ports import FatalError, Timer, TransientError
-from shared.processing.records import Committed, Message, TopicPartition
+from shared.processing.records import LARGEST_MESSAGE, Committed, Message, TopicPartition
 from shared.processing.timers import Timers
 from tests.support.example_domains import CASE_DEADLINE, WINDOW, Cases, Counts, Tasks
 from tests.support.happenings import START, customer, envelope, happened, of_time, poison, purchase, resume, tick
@@ -183,6 +183,28 @@ async def test_what_cannot_be_read_is_set_aside_untouched_or_parks_its_customer(
     assert dict(dead[0].headers)["x"] == b"y"
     assert dict(dead[0].headers)["original-offset"] == b"0"
     assert (await world.document(ALICE)).parked is not None
+    assert (await world.document(BOB)).parked is None
+
+
+async def test_what_is_too_large_to_be_set_aside_is_told_and_stops_nobody() -> None:
+    """With why and from where it would be more than a message may hold, and the partition would stand still for good."""
+    world = SmallWorld(Counts(), partitions=1)
+    world.append(
+        Message(CUSTOMERS.name, b"k" * 500, b"\xff" * (LARGEST_MESSAGE - 700), (("x", b"y" * 200),), 0),
+        purchase(BOB, "b", START),
+    )
+
+    await world.drain()
+
+    (dead,) = world.records("guanxi.segmentation.dead-letters.v1")
+    told = dict(dead.headers)
+    assert (dead.key, dead.value, "x" in told) == (None, None, False)
+    assert (told["original-topic"], told["original-partition"], told["original-offset"]) == (
+        b"guanxi.customers.v1",
+        b"0",
+        b"0",
+    )
+    assert int(told["left-out"]) > LARGEST_MESSAGE
     assert (await world.document(BOB)).parked is None
 
 
