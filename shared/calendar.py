@@ -7,16 +7,15 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import holidays
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from shared.clock import Instant, to_datetime, to_instant
+from shared.config_files import ConfigError, load
 
-M = TypeVar("M", bound=BaseModel)
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
@@ -204,26 +203,16 @@ class BusinessCalendar:
 
 
 def load_calendar(config_dir: Path) -> BusinessCalendar:
-    """From `calendars/business.yaml` and `calendars/overrides/*.yaml`; ValueError names file and field."""
+    """From `calendars/business.yaml` and `calendars/overrides/*.yaml`; raises ConfigError."""
     folder = config_dir / "calendars"
-    settings = _read(folder / "business.yaml", CalendarFile)
-    read = [_read(path, Overrides) for path in sorted((folder / "overrides").glob("*.yaml"))]
+    settings = load(folder / "business.yaml", CalendarFile)
+    read = [load(path, Overrides) for path in sorted((folder / "overrides").glob("*.yaml"))]
     closed = frozenset[date]().union(*(one.closed for one in read))
     opened = frozenset[date]().union(*(one.open for one in read))
     try:
         return BusinessCalendar(settings, Overrides(closed=closed, open=opened))
     except ValidationError as error:
-        raise ValueError(f"{folder / 'overrides'}: {error.errors()[0]['msg']}") from error
-
-
-def _read(path: Path, model: type[M]) -> M:
-    try:
-        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is no YAML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error
+        raise ConfigError(f"{folder / 'overrides'}: {error.errors()[0]['msg']}") from error
 
 
 def _instant_of(day: date, time_of_day: time, zone: Any) -> Instant:

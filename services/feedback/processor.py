@@ -8,5 +8,5 @@ from shared.calendar import load_calendar
 
 
 def build_domain(config_dir: Path) -> FeedbackDomain:
-    """Raises RulesError or ValueError, which name the file and what is wrong in it."""
+    """Raises ConfigError."""
     return FeedbackDomain(load_rules(config_dir / "feedback.yaml"), load_calendar(config_dir))

@@ -1,36 +1,19 @@
 """Service levels, escalation, closing and labels as data: `deploy/config/feedback.yaml`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from services.feedback.case import State
 from services.feedback.ledger import DeadlineName
 from services.feedback.reasons import REASONS, Reason
 from shared.clock import DAY, HOUR, Instant
+from shared.config_files import Label, Part, expect_exactly, load
 from shared.events.fields import Severity
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """Lowest first."""
-
-
-class RulesError(Exception):
-    """The file cannot be used. The message names the file, the place in it and what was expected there."""
-
-
-class Part(BaseModel):
-    """Unknown keys are refused: a misspelt setting must not look as if it held."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Label(Part):
-    """What people read, in both languages."""
-
-    en: Annotated[str, StringConstraints(min_length=1)]
-    zh: Annotated[str, StringConstraints(min_length=1)]
 
 
 class ServiceLevel(Part):
@@ -126,11 +109,12 @@ class Rules(Part):
 
     @model_validator(mode="after")
     def _complete(self) -> "Rules":
-        _expect_all("severities", SEVERITIES, self.severities)
-        _expect_all("labels.states", get_args(State), self.labels.states)
-        _expect_all("labels.deadlines", get_args(DeadlineName), self.labels.deadlines)
-        _expect_all("labels.kinds", self.opens_case, self.labels.kinds)
-        _expect_all("labels.reasons", REASONS, self.labels.reasons)
+        expect_exactly("severities", SEVERITIES, self.severities)
+        expect_exactly("labels.states", get_args(State), self.labels.states)
+        expect_exactly("labels.deadlines", get_args(DeadlineName), self.labels.deadlines)
+        # Cases of a kind that opens none any more keep their label.
+        expect_exactly("labels.kinds", {*self.opens_case, *self.labels.kinds}, self.labels.kinds)
+        expect_exactly("labels.reasons", REASONS, self.labels.reasons)
         return self
 
     def allowed(self, deadline: DeadlineName, severity: Severity) -> int:
@@ -149,20 +133,6 @@ def _holds(rule: Raise, memberships: dict[str, str], composites: tuple[str, ...]
     return memberships.get(rule.dimension or "") in rule.values
 
 
-def _expect_all(place: str, names: tuple[str, ...], given: dict[Any, Any]) -> None:
-    missing = [name for name in names if name not in given]
-    if missing:
-        raise ValueError(f"{place}: {', '.join(missing)} expected")
-
-
 def load_rules(path: Path) -> Rules:
-    """Raises RulesError."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RulesError(f"{path}: a readable YAML file is expected ({error})") from error
-    try:
-        return Rules.model_validate(document)
-    except ValidationError as error:
-        places = (f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors(include_url=False))
-        raise RulesError(f"{path}: {'; '.join(places)}") from error
+    """Raises ConfigError."""
+    return load(path, Rules)

@@ -3,10 +3,11 @@
 from pydantic import BaseModel
 
 from services.followup.reasons import Reason
-from services.followup.rules import Label, Playbook, Rules
+from services.followup.rules import Playbook, Rules
 from services.followup.state import Followups, Task, TaskState
 from services.followup.store import Found
 from shared.clock import Instant, to_rfc3339
+from shared.config_files import Label
 
 
 class Fresh(BaseModel):

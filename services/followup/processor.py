@@ -8,5 +8,5 @@ from shared.calendar import load_calendar
 
 
 def build_domain(config_dir: Path) -> FollowupDomain:
-    """ValueError names the file, the place in it and what was expected."""
+    """Raises ConfigError."""
     return FollowupDomain(load_rules(config_dir / "followup.yaml"), load_calendar(config_dir))

@@ -3,29 +3,18 @@
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from services.followup.reasons import REASONS
 from services.followup.state import ListSection, TaskState
+from shared.config_files import Label, Part, expect_exactly, load
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Staff = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Days = Annotated[int, Field(ge=1, le=3_650)]
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Label(Section):
-    """What people read, in both languages."""
-
-    en: Annotated[str, StringConstraints(min_length=1)]
-    zh: Annotated[str, StringConstraints(min_length=1)]
-
-
-class Deadline(Section):
+class Deadline(Part):
     """How long after due the promise still counts as kept: exactly one of the two."""
 
     business_minutes: Annotated[int, Field(ge=1, le=60_000)] | None = None
@@ -38,7 +27,7 @@ class Deadline(Section):
         return self
 
 
-class Playbook(Section):
+class Playbook(Part):
     """The meaning of each field is written at the top of the file."""
 
     label: Label
@@ -63,7 +52,7 @@ class Playbook(Section):
         return self
 
 
-class Rules(Section):
+class Rules(Part):
     version: str
     default_assignee: Staff
     escalate_to: Staff
@@ -81,9 +70,9 @@ class Rules(Section):
         for name, playbook in self.playbooks.items():
             if playbook.content_key not in self.contents:
                 raise ValueError(f"playbooks.{name}.content_key: contents has no {playbook.content_key!r}")
-        _expect_exactly("states", get_args(TaskState), self.states)
-        _expect_exactly("sections", get_args(ListSection), self.sections)
-        _expect_exactly("reasons", REASONS, self.reasons)
+        expect_exactly("states", get_args(TaskState), self.states)
+        expect_exactly("sections", get_args(ListSection), self.sections)
+        expect_exactly("reasons", REASONS, self.reasons)
         return self
 
     def starting_with(self, start: str) -> tuple[tuple[str, Playbook], ...]:
@@ -95,17 +84,6 @@ class Rules(Section):
         return frozenset(playbook.dimension for playbook in self.playbooks.values() if playbook.dimension)
 
 
-def _expect_exactly(place: str, codes: tuple[str, ...], given: dict[str, Label]) -> None:
-    if wrong := sorted(set(codes) ^ set(given)):
-        raise ValueError(f"{place}: expected exactly the codes that exist; missing or unknown: {', '.join(wrong)}")
-
-
 def load_rules(path: Path) -> Rules:
-    """ValueError that names the file, where in it, and what was expected."""
-    try:
-        return Rules.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is no YAML: {error}") from error
-    except ValidationError as error:
-        lines = (f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors())
-        raise ValueError(f"{path}: " + "; ".join(lines)) from error
+    """Raises ConfigError."""
+    return load(path, Rules)

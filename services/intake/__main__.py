@@ -11,7 +11,7 @@ import typer
 
 from services.intake import bootstrap, importing
 from services.intake.importer import Mode, Outcome
-from services.intake.rules import RulesError
+from shared.config_files import ConfigError
 from shared.processing.ports import FatalError, TransientError
 from shared.settings import Settings, SettingsError
 from shared.web.keys import KeyRing
@@ -41,7 +41,7 @@ def run() -> None:
     settings = _settings()
     try:
         code = asyncio.run(bootstrap.run(settings))
-    except (FatalError, TransientError, RulesError, OSError, ValueError) as error:
+    except (FatalError, TransientError, OSError, ValueError) as error:
         raise _failed(str(error)) from None
     raise typer.Exit(code)
 
@@ -74,9 +74,9 @@ def import_(
     where = url or f"http://{settings.host}:{settings.intake_port}"
     try:
         outcome, refused, count = importing.run(task, where, "" if dry_run else _key(settings), sys.stderr)
-    except (importing.WrongFile, importing.MappingError) as error:
+    except (importing.WrongFile, ConfigError) as error:
         raise _failed(str(error), 2) from None
-    except (importing.ImportFailed, RulesError) as error:
+    except importing.ImportFailed as error:
         raise _failed(str(error)) from None
     except KeyboardInterrupt:
         raise _failed("interrupted; run the same command again to go on where it stopped") from None

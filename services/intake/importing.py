@@ -132,7 +132,7 @@ def _unsorted(file: Path, wrong: list[int]) -> str:
 
 
 def dry_run(task: Task, reading: Reading, rejected: Rejected) -> None:
-    """Checks every row as intake would, but for what only its store knows, and sends nothing. Raises RulesError."""
+    """Checks every row as intake would, but for what only its store knows, and sends nothing. Raises ConfigError."""
     checker = Checker(load_rules(task.rules), BlindIndex(token_bytes(KEY_BYTES)))
     for event in reading.events(rejected):
         for field, reason in _faults(checker, task, event):
@@ -193,7 +193,7 @@ async def send(
 def run(task: Task, url: str, key: str, out: TextIO) -> tuple[Outcome | None, int, int]:
     """The outcome (None for a dry run), the numbers of rejected rows and of all.
 
-    Raises WrongFile, MappingError, ImportFailed, RulesError.
+    Raises WrongFile, ConfigError (MappingError), ImportFailed.
     """
     reading = Reading(task)
     count = reading.check()

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 
 from services.intake import limits
 from services.intake.contracts import Moment
@@ -17,14 +16,14 @@ from services.intake.csv_rows import csv_rows
 from services.intake.refusal import Refusal
 from services.intake.shapes import parse
 from shared.clock import to_instant, to_rfc3339
+from shared.config_files import NOT_UTF_8, ConfigError, load
 
 BUFFER = 1 << 20
-ANOTHER_ENCODING = "not UTF-8; convert it first, say with: iconv -f GB18030 -t UTF-8"
 
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
-class MappingError(Exception):
+class MappingError(ConfigError):
     """What is wrong with the mapping or the file as a whole, naming the file and the place."""
 
 
@@ -124,18 +123,8 @@ class Row:
 
 
 def load_mapping(path: Path) -> RowMapping:
-    """Raises MappingError."""
-    try:
-        return RowMapping.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except OSError as error:
-        raise MappingError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise MappingError(f"{path}: {ANOTHER_ENCODING}") from None
-    except yaml.YAMLError as error:
-        raise MappingError(f"{path}: not YAML: {error}") from None
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise MappingError(f"{path}: {wrong}") from None
+    """Raises ConfigError."""
+    return load(path, RowMapping)
 
 
 def digest_of(path: Path) -> str:
@@ -155,7 +144,7 @@ def rows_of(path: Path, mapping: RowMapping | None, digest: str) -> Iterator[Row
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield from _csv(path, file, mapping, digest)
     except UnicodeDecodeError:
-        raise MappingError(f"{path}: {ANOTHER_ENCODING}") from None
+        raise MappingError(f"{path}: {NOT_UTF_8}") from None
 
 
 def _csv(path: Path, file: TextIO, mapping: RowMapping, digest: str) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shared.config_files import ConfigError
 from shared.events.catalog import PARTITIONS
 from shared.processing.garbage import collect_seldom
 from shared.processing.maintenance import Maintenance, open_maintenance
@@ -53,7 +54,7 @@ def guarded(command: Callable[[Settings], Coroutine[Any, Any, int]], interrupted
         hint = "do GUANXI_KAFKA_BOOTSTRAP and GUANXI_MONGO_URL name running servers? `guanxi` sets them for this copy"
         typer.echo(f"failed: {error}; {hint}", err=True)
         return 1
-    except (SettingsError, FatalError) as error:
+    except (SettingsError, ConfigError, FatalError) as error:
         typer.echo(f"failed: {error}", err=True)
         return 1
     except KeyboardInterrupt:

@@ -111,13 +111,14 @@ class _Frame:
 
     @classmethod
     async def build(cls, service: Service, settings: Settings, stack: AsyncExitStack) -> "_Frame":
+        domain = service.build_domain(settings.config_dir)
         registry = CollectorRegistry()
         metrics = engine_metrics(registry)
         indexes = service.indexes(settings.config_dir)
         database = await mongo.open_database(settings, service.name, indexes, stack, service.collections)
         kafka = Kafka(settings, service.name, stack)
         await kafka.check(service.inputs)
-        worker = await _worker(service, settings, database, metrics, kafka)
+        worker = await _worker(service, domain, settings, database, metrics, kafka)
         bound = listen(settings.host, settings.port_of(service.name), or_any=True)
         name = f"{socket.gethostname()}:{os.getpid()}:{port_of(bound)}"
         heartbeat = Heartbeat(
@@ -191,14 +192,18 @@ class _Frame:
 
 
 async def _worker(
-    service: Service, settings: Settings, database: mongo.Database, metrics: EngineMetrics, kafka: Kafka
+    service: Service,
+    domain: Domain[Any],
+    settings: Settings,
+    database: mongo.Database,
+    metrics: EngineMetrics,
+    kafka: Kafka,
 ) -> Worker:
     reader = kafka.reader(group_of(service.name), service.inputs)
     writer = await kafka.writer()
     scanner = kafka.scanner()
     retry = Retry(asyncio.sleep, wall_clock, random.Random())  # noqa: S311 - jitter, not a secret
     ports = Ports(reader, writer, scanner, database.store, retry, wall_clock, metrics, database.versions)
-    domain = service.build_domain(settings.config_dir)
     options = Options(
         service.inputs,
         OUTPUT[service.name].name,

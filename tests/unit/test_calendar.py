@@ -196,7 +196,7 @@ def test_a_negative_duration_is_refused() -> None:
         ("time_zone: Mars/Olympus", "no IANA time zone"),
         ("country: XX", "ISO 3166"),
         ("closing: 18", "closing: Extra inputs"),
-        ("weekdays: [", "is no YAML"),
+        ("weekdays: [", "not YAML"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_was_expected(tmp_path: Path, text: str, complaint: str) -> None:

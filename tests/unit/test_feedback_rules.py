@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from services.feedback.rules import RulesError, load_rules
+from services.feedback.rules import load_rules
 from shared.clock import HOUR
+from shared.config_files import ConfigError
 from tests.unit.feedback_cases import CONFIG
 
 SHIPPED = CONFIG / "feedback.yaml"
@@ -40,7 +41,10 @@ def without(labels: dict[str, Any], name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        ({"severities": {"low": LEVEL}}, "severities: normal, high, critical expected"),
+        (
+            {"severities": {"low": LEVEL}},
+            "severities: expected exactly the names that exist; missing or unknown: critical, high, normal",
+        ),
         ({"severities": {"low": LEVEL | {"resolve": 0}}}, "severities.low.resolve: Input should be greater than 0"),
         ({"opens_case": ["rumour"]}, "opens_case.0: Input should be"),
         ({"escalation": []}, "escalation: "),
@@ -49,23 +53,26 @@ def without(labels: dict[str, Any], name: str) -> dict[str, Any]:
         ({"raise_severity": [{"to": "high"}]}, "either composite or dimension is expected"),
         ({"raise_severity": [{"dimension": "value", "to": "high"}]}, "in: the values of the dimension are expected"),
         ({"survey": {"requested": True, "confirms_from": 2, "reopens_to": 2}}, "reopens_to below confirms_from"),
-        ({"labels": LABELS | {"states": {}}}, "labels.states: received, "),
+        (
+            {"labels": LABELS | {"states": {}}},
+            "labels.states: expected exactly the names that exist; missing or unknown: ",
+        ),
         (
             {"labels": LABELS | {"reasons": without(LABELS["reasons"], "no_answer")}},
-            "labels.reasons: no_answer expected",
+            "labels.reasons: expected exactly the names that exist; missing or unknown: no_answer",
         ),
         ({"labels": LABELS | {"reasons": LABELS["reasons"] | {"tired": WORDS}}}, "labels.reasons.tired"),
         ({"labels": without(LABELS, "reasons")}, "labels.reasons: Field required"),
         ({"labels": LABELS | {"kinds": {"complaint": WORDS | {"zh": ""}}}}, "labels.kinds.complaint.zh: "),
         ({"labels": LABELS | {"kinds": {"complaint": WORDS | {"en": ""}}}}, "labels.kinds.complaint.en: "),
-        ({"opens_case": ["praise"]}, "labels.kinds: praise expected"),
+        ({"opens_case": ["praise"]}, "labels.kinds: expected exactly the names that exist; missing or unknown: praise"),
     ],
 )
 def test_a_wrong_file_is_refused_with_place_and_expectation(
     tmp_path: Path, parts: dict[str, Any], expected: str
 ) -> None:
     path = changed(tmp_path / "feedback.yaml", **parts)
-    with pytest.raises(RulesError) as refused:
+    with pytest.raises(ConfigError) as refused:
         load_rules(path)
     assert str(refused.value).startswith(f"{path}: ")
     assert expected in str(refused.value)
@@ -74,5 +81,5 @@ def test_a_wrong_file_is_refused_with_place_and_expectation(
 def test_what_is_no_yaml_or_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [", "utf-8")
     for name in ("broken.yaml", "missing.yaml"):
-        with pytest.raises(RulesError, match=name):
+        with pytest.raises(ConfigError, match=name):
             load_rules(tmp_path / name)

@@ -7,10 +7,12 @@ from typing import Any
 
 import yaml
 
+from shared.config_files import ConfigError
+
 Location = tuple[int | str, ...]
 
 
-class RulesError(Exception):
+class RulesError(ConfigError):
     """Names the file, the line and path inside it, what is wrong and what was expected."""
 
 
