@@ -141,7 +141,8 @@ def test_what_no_service_can_read_is_listed_shown_and_refused_again(
 def test_what_is_too_large_to_be_set_aside_is_shown_from_where_it_lies(
     running: System, environ: Mapping[str, str]
 ) -> None:
-    producer = Producer({"bootstrap.servers": running.addresses().kafka, "acks": "all"})
+    kafka = running.addresses().kafka
+    producer = Producer({"bootstrap.servers": kafka, "acks": "all", "message.max.bytes": 1_040_000})
     producer.produce("guanxi.customers.v1", b"no event, much too long: " + b"x" * 999_950, partition=1)
     assert producer.flush(20) == 0
 
