@@ -12,10 +12,12 @@ from deploy.commands import activation, delegating, reading, repairing, rules, r
 from deploy.console import Failure, say
 from deploy.offsets import ProvisionError
 from deploy.processes import StartError
+from shared.config_files import ConfigError
 from shared.processing.ports import FatalError, TransientError
 from shared.settings import SettingsError
+from shared.web.keys import KeyFileError
 
-_FAILURES = (Failure, StartError, MissingTool, ProvisionError, SettingsError, FatalError)
+_FAILURES = (Failure, StartError, MissingTool, ProvisionError, SettingsError, ConfigError, KeyFileError, FatalError)
 
 
 def build() -> typer.Typer:

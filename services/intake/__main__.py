@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from services.intake.importer import Mode, Outcome
 from shared.config_files import ConfigError
 from shared.processing.ports import FatalError, TransientError
 from shared.settings import Settings, SettingsError
-from shared.web.keys import KeyRing
+from shared.web.keys import KeyFileError, KeyRing
 
 app = typer.Typer(help="The intake service.", no_args_is_help=True, add_completion=False)
 keys = typer.Typer(help="API keys: who may call, with which scopes.", no_args_is_help=True)
@@ -112,6 +114,14 @@ def _tell(outcome: Outcome | None, rejected: int, count: int, file: Path, as_jso
         typer.echo(f"rejected rows with their reasons: {file}", err=True)
 
 
+@contextmanager
+def _keys() -> Iterator[KeyRing]:
+    try:
+        yield KeyRing(_settings().keys_file)
+    except KeyFileError as error:
+        raise _failed(str(error)) from None
+
+
 @keys.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
@@ -120,7 +130,8 @@ def create(
 ) -> None:
     """Make a key. It is shown this once."""
     try:
-        key, record = KeyRing(_settings().keys_file).create(name, scope)
+        with _keys() as ring:
+            key, record = ring.create(name, scope)
     except ValueError as error:
         raise _failed(str(error), 2) from None
     typer.echo(json.dumps({"id": record.id, "key": key, "scopes": list(record.scopes)}) if as_json else key)
@@ -129,7 +140,8 @@ def create(
 @keys.command("list")
 def list_(as_json: Json = False) -> None:
     """Show all keys, without what is secret of them."""
-    records = KeyRing(_settings().keys_file).list()
+    with _keys() as ring:
+        records = ring.list()
     if as_json:
         shown = [{"id": r.id, "name": r.name, "scopes": list(r.scopes), "revoked_at": r.revoked_at} for r in records]
         typer.echo(json.dumps(shown))
@@ -143,7 +155,8 @@ def list_(as_json: Json = False) -> None:
 def revoke(key_id: Annotated[str, typer.Argument(help="The id that `list` shows.")]) -> None:
     """Make a key invalid at once."""
     try:
-        KeyRing(_settings().keys_file).revoke(key_id)
+        with _keys() as ring:
+            ring.revoke(key_id)
     except KeyError:
         raise _failed("no such key; `keys list` shows them", 2) from None
     typer.echo("revoked")

@@ -24,6 +24,10 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 _bearer = HTTPBearer(auto_error=False, description="An API key: gx_…")
 
 
+class KeyFileError(Exception):
+    """The file of keys is not what was written there; nobody is let in until it is again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is calling. `name` is what the operator called the key, not a person's name."""
@@ -50,7 +54,7 @@ class KeyRecord:
 
 
 class KeyRing:
-    """The keys of one installation, in one file, read again whenever the file changes."""
+    """The keys of one installation, in one file, read again whenever the file changes. Every method raises KeyFileError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -98,7 +102,7 @@ class KeyRing:
             return self._records
         seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
         if seen != self._seen:
-            self._records = _parse(self._path.read_text("utf-8"))
+            self._records = _read(self._path)
             self._seen = seen
         return self._records
 
@@ -124,8 +128,13 @@ def _hash(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _parse(text: str) -> dict[str, KeyRecord]:
-    records = (KeyRecord(**{**fields, "scopes": tuple(fields["scopes"])}) for fields in json.loads(text))
+def _read(path: Path) -> dict[str, KeyRecord]:
+    try:
+        written = json.loads(path.read_text("utf-8"))
+        records = [KeyRecord(**{**fields, "scopes": tuple(fields["scopes"])}) for fields in written]
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        way_out = "put back a copy of it, or move it away and create all keys anew"
+        raise KeyFileError(f"{path}: no readable file of keys ({type(error).__name__}); {way_out}") from None
     return {record.id: record for record in records}
 
 

@@ -6,8 +6,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from shared.web.keys import SCOPES, KeyRing, Principal
+from services.intake.__main__ import app
+from shared.web.keys import SCOPES, KeyFileError, KeyRing, Principal
 
 
 @pytest.fixture
@@ -65,3 +67,25 @@ def test_admin_implies_all_but_unseal() -> None:
     assert {scope for scope in SCOPES if admin.may(scope)} == set(SCOPES) - {"unseal"}
     reader = Principal("2", frozenset({"read"}), "wall display")
     assert [scope for scope in SCOPES if reader.may(scope)] == ["read"]
+
+
+@pytest.mark.parametrize("text", ["", "[{", "{}x", "7", '[{"id": "a"}]', '[{"scopes": []}]', "\x00"])
+@pytest.mark.parametrize("command", [("list",), ("revoke", "a"), ("create", "till", "--scope", "emit")])
+def test_a_broken_file_is_named_and_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, command: tuple[str, ...]
+) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text(text)
+    monkeypatch.setenv("GUANXI_KEYS_FILE", str(file))
+    told = CliRunner().invoke(app, ["keys", *command])
+    assert (told.exit_code, f"failed: {file}: no readable file of keys" in told.stderr) == (1, True)
+    assert file.read_text() == text
+
+
+def test_nobody_is_let_in_by_a_broken_file(ring: KeyRing, tmp_path: Path) -> None:
+    key, _ = ring.create("a", ["read"])
+    assert ring.principal(key)
+    (tmp_path / "data" / "keys.json").write_text("[")
+    for _ in range(2):
+        with pytest.raises(KeyFileError):
+            ring.principal(key)
