@@ -62,7 +62,8 @@ def _described(topic: Topic) -> str:
     if not topic.types:
         return (
             "Records that could not be read: original key, bytes and headers, and the headers reason, error, "
-            "original-topic, original-partition, original-offset and failed-at."
+            "original-topic, original-partition, original-offset and failed-at. What would be too large for a message with "
+            "these stays where it came from: then there is neither key nor value, and left-out says how many bytes they are."
         )
     if topic.cleanup == "compact":
         return "Keeps the newest record of each customer; an erased customer's key ends with a tombstone."
