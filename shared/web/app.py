@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.web.keys import KeyRing
+from shared.web.keys import KeyFileError, KeyRing, on_broken_file
 from shared.web.problems import Problem, install, respond
 
 MEBIBYTE = 1 << 20
@@ -49,6 +49,7 @@ def build_app(
     app = FastAPI(title=title, docs_url=docs_url, redoc_url=None)
     app.state.ring = ring
     install(app)
+    app.add_exception_handler(KeyFileError, on_broken_file)
     app.include_router(_own_routes(service, ready, registry))
     for router in routers:
         app.include_router(router)

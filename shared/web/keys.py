@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterator
@@ -14,9 +15,12 @@ from typing import Annotated, Literal, get_args
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.responses import JSONResponse
 
 from shared.clock import Instant, to_rfc3339, wall_clock
-from shared.web.problems import Problem
+from shared.web.problems import RETRY, Problem, respond
+
+_log = logging.getLogger(__name__)
 
 Scope = Literal["emit", "staff", "read", "unseal", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -136,6 +140,12 @@ def _read(path: Path) -> dict[str, KeyRecord]:
         way_out = "put back a copy of it, or move it away and create all keys anew"
         raise KeyFileError(f"{path}: no readable file of keys ({type(error).__name__}); {way_out}") from None
     return {record.id: record for record in records}
+
+
+async def on_broken_file(_request: Request, error: Exception) -> JSONResponse:
+    """For KeyFileError: whoever asks can only try again, the operator reads the rest in the log."""
+    _log.error("nobody can be let in", extra={"reason": str(error)})
+    return respond(Problem(503, "Not available now", "The keys of this service cannot be read.", headers=RETRY))
 
 
 def requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:

@@ -127,6 +127,17 @@ async def test_reasons_name_the_field_and_never_the_value(
     assert CANARY not in answer.text
 
 
+async def test_a_broken_file_of_keys_lets_nobody_in_and_says_so(
+    app: FastAPI, client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    emitter = key(app, "emit")
+    (tmp_path / "keys.json").write_text("[")
+    answer = await client.post("/things", json={}, headers=emitter)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert answer.json()["detail"] == "The keys of this service cannot be read."
+    assert str(tmp_path) not in answer.text
+
+
 async def test_broken_json_is_a_problem_too(app: FastAPI, client: httpx.AsyncClient) -> None:
     headers = {**key(app, "emit"), "content-type": "application/json"}
     answer = await client.post("/things", content=b'{"word": "' + CANARY.encode(), headers=headers)
