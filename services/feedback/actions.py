@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from services.feedback import ledger
-from services.feedback.case import Case, State, Step, told
+from services.feedback.case import Case, State, Step, StepName, told
 from services.feedback.ledger import Deadline, DeadlineName, Hours
 from services.feedback.reasons import Reason
 from services.feedback.rules import Rules
@@ -71,7 +71,7 @@ def perform(case: Case, act: Act, setting: Setting) -> Turn | Reason:
     return handler(case, act, setting)
 
 
-def noted(case: Case, what: str, act: Act, setting: Setting, detail: str | None = None) -> Case:
+def noted(case: Case, what: StepName, act: Act, setting: Setting, detail: str | None = None) -> Case:
     return case.with_step(Step(at=setting.at, what=what, by=act.by, detail=detail, event_id=setting.event_id))
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from services.feedback.case import Case, State, Step
+from services.feedback.case import Case, State, Step, StepName
 from services.feedback.ledger import Deadline, DeadlineName, Span
 from services.feedback.statistics import By, Group
 from services.feedback.store import Found
@@ -18,11 +18,11 @@ class Fresh(BaseModel):
 
 
 class StepShown(BaseModel):
-    """`detail`: codes and names as on the event of this step; of a refusal, `action: code`. `event_id` names the event
-    in which a sealed note can be read; null: time alone did it."""
+    """`what`: a code of `labels.steps`. `detail`: codes and names as on the event of this step; of a refusal, `action: code`.
+    `event_id` names the event in which a sealed note can be read; null: time alone did it."""
 
     at: str
-    what: str
+    what: StepName
     by: str | None
     detail: str | None
     event_id: str | None

@@ -15,13 +15,31 @@ DEADLINES_KEPT = 20
 """Per case; a case that is reopened without end keeps the newest."""
 
 E = TypeVar("E", bound=OfCase)
+StepName = Literal[
+    "opened",
+    "acknowledged",
+    "assigned",
+    "waiting_started",
+    "waiting_ended",
+    "severity_changed",
+    "escalated",
+    "deadline_missed",
+    "resolved",
+    "survey_requested",
+    "survey_answered",
+    "confirmed",
+    "reopened",
+    "closed",
+    "note",
+    "refused",
+]
 
 
 class Step(Model):
     """One line of the timeline. `event_id` is the causing event (sealed notes are read there); empty: time alone."""
 
     at: Instant
-    what: str
+    what: StepName
     by: str | None = None
     detail: str | None = None
     event_id: str | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from services.feedback.case import State
+from services.feedback.case import State, StepName
 from services.feedback.ledger import DeadlineName
 from services.feedback.reasons import REASONS, Reason
 from shared.clock import DAY, HOUR, Instant
@@ -90,6 +90,7 @@ class Closing(Part):
 class Labels(Part):
     states: dict[State, Label]
     kinds: dict[str, Label]
+    steps: dict[StepName, Label]
     deadlines: dict[DeadlineName, Label]
     reasons: dict[Reason, Label]
 
@@ -111,6 +112,7 @@ class Rules(Part):
     def _complete(self) -> "Rules":
         expect_exactly("severities", SEVERITIES, self.severities)
         expect_exactly("labels.states", get_args(State), self.labels.states)
+        expect_exactly("labels.steps", get_args(StepName), self.labels.steps)
         expect_exactly("labels.deadlines", get_args(DeadlineName), self.labels.deadlines)
         # Cases of a kind that opens none any more keep their label.
         expect_exactly("labels.kinds", {*self.opens_case, *self.labels.kinds}, self.labels.kinds)

@@ -61,6 +61,8 @@ def without(labels: dict[str, Any], name: str) -> dict[str, Any]:
             {"labels": LABELS | {"reasons": without(LABELS["reasons"], "no_answer")}},
             "labels.reasons: expected exactly the names that exist; missing or unknown: no_answer",
         ),
+        ({"labels": LABELS | {"steps": without(LABELS["steps"], "note")}}, "labels.steps: expected exactly"),
+        ({"labels": LABELS | {"steps": LABELS["steps"] | {"danced": WORDS}}}, "labels.steps.danced"),
         ({"labels": LABELS | {"reasons": LABELS["reasons"] | {"tired": WORDS}}}, "labels.reasons.tired"),
         ({"labels": without(LABELS, "reasons")}, "labels.reasons: Field required"),
         ({"labels": LABELS | {"kinds": {"complaint": WORDS | {"zh": ""}}}}, "labels.kinds.complaint.zh: "),
