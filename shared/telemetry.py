@@ -108,13 +108,16 @@ def _shown(value: Any) -> Any:
 
 
 def _exception(error: BaseException) -> dict[str, Any]:
-    """Type and place; the message only of our own exceptions, since a library's may quote the data it choked on."""
+    """Type and place; the message only of our own exceptions, since a library's may quote the data it choked on. A group says
+    nothing without those it is of."""
     shown: dict[str, Any] = {"type": type(error).__name__, "at": _places(error.__traceback__)}
     if any(base.__module__.partition(".")[0] == "shared" for base in type(error).__mro__):
         shown["message"] = str(error)
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
         shown["cause"] = _exception(cause)
+    if isinstance(error, BaseExceptionGroup):
+        shown["of"] = [_exception(one) for one in error.exceptions]
     return shown
 
 

@@ -73,6 +73,21 @@ def test_a_warning_shows_its_category_and_place_and_never_its_text(stream: io.St
     assert "Li Lei" not in stream.getvalue()
 
 
+def test_of_a_group_each_exception_is_shown(stream: io.StringIO) -> None:
+    """Tasks that run together fail as a group: its own type and place say nothing."""
+    try:
+        raise ExceptionGroup(
+            "tasks", [ValueError(CANARY), ExceptionGroup("more", [UndecodableEvent("data.amount: missing")])]
+        )
+    except ExceptionGroup:
+        log.exception("stopped")
+    shown = lines(stream)[0]["exception"]
+    first, second = shown["of"]
+    assert (shown["type"], first["type"]) == ("ExceptionGroup", "ValueError")
+    assert [one["message"] for one in second["of"]] == ["data.amount: missing"]
+    assert CANARY not in json.dumps(shown)
+
+
 def test_an_exception_shows_its_type_and_place_but_its_message_only_if_it_is_ours(stream: io.StringIO) -> None:
     try:
         try:
