@@ -108,17 +108,22 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 found, epoch = await self._poll(limit, wait, full)
         except (TransientError, FatalError):
             self._rewind()
+            await self._raise_failure()
             raise
         except (UnicodeDecodeError, ValueError) as error:
             raise FatalError(
                 f"fetching from {sorted(self._next)}: a record that no client can read ({type(error).__name__})"
             ) from None
+        await self._raise_failure()
+        return Fetched(self._handed_out(found, epoch), epoch)
+
+    async def _raise_failure(self) -> None:
+        """What failed while partitions were taken over explains what the poll then finds: nobody has said where to begin."""
         await self._settled.wait()
         if isinstance(self._failure, TransientError):
             raise self._failure
         if self._failure is not None:
             raise FatalError(f"taking or giving up partitions failed: {self._failure}") from self._failure
-        return Fetched(self._handed_out(found, epoch), epoch)
 
     async def _poll(
         self, limit: int, wait: float, full: frozenset[TopicPartition]

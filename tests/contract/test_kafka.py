@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections.abc import Collection
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -20,7 +21,7 @@ from shared.processing.kafka import (
 )
 from shared.processing.kafka_reader import KafkaReader
 from shared.processing.kafka_writer import KafkaWriter
-from shared.processing.ports import FatalError, TransientError
+from shared.processing.ports import FatalError, LogReader, TransientError
 from shared.processing.records import Committed, Message, TopicPartition
 from tests.contract.log_worlds import KafkaWorld, Member
 from tests.support.servers import Server
@@ -131,6 +132,31 @@ async def test_large_publishes_go_in_several_batches(kafka_world: KafkaWorld) ->
     while len(found) < 100:
         found += [record.value for record in await kafka_world.scanner.read(place, len(found), 100, 100)]
     assert found == [message.value for message in sent]
+
+
+async def fetch_on(reader: LogReader) -> None:
+    for _ in range(5):
+        await reader.fetch(100, 2.0)
+
+
+async def test_a_takeover_that_failed_for_a_moment_is_no_lost_position(kafka_world: KafkaWorld) -> None:
+    """Nobody has said where to begin, so the poll finds no position: intake ended when Kafka had been held still."""
+    topic = await kafka_world.topic(3, begun=False)
+    await kafka_world.writer.publish(numbered(topic, range(30)))
+    reader = kafka_world.reader(topic)
+
+    async def assigned(_partitions: Collection[TopicPartition]) -> None:
+        raise TransientError("its coordinator is not ready")
+
+    async def revoked(_partitions: Collection[TopicPartition]) -> None:
+        pass
+
+    await reader.start(assigned, revoked)
+    try:
+        with pytest.raises(TransientError, match="not ready"):
+            await fetch_on(reader)
+    finally:
+        await reader.stop()
 
 
 async def test_a_single_message_is_sent_at_once(kafka_world: KafkaWorld) -> None:
