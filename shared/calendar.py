@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import holidays
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from shared.clock import Instant, to_datetime, to_instant
-from shared.config_files import ConfigError, load
+from shared.config_files import ConfigError, Part, load
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
@@ -26,9 +26,7 @@ YEARS_SEARCHED = 3
 """So long the calendar may be closed without a break; a longer closure is a mistake in its files."""
 
 
-class CalendarFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class CalendarFile(Part):
     country: str = "CN"
     time_zone: str = "Asia/Shanghai"
     weekdays: Annotated[tuple[Weekday, ...], Field(min_length=1)] = WEEKDAYS[:5]
@@ -46,10 +44,8 @@ class CalendarFile(BaseModel):
         return self
 
 
-class Overrides(BaseModel):
+class Overrides(Part):
     """Days that win over the library: `closed` however it opens them, `open` however it closes them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     closed: frozenset[date] = frozenset()
     open: frozenset[date] = frozenset()

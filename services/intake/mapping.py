@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 
 from services.intake import limits
 from services.intake.contracts import Moment
@@ -16,7 +16,7 @@ from services.intake.csv_rows import csv_rows
 from services.intake.refusal import Refusal
 from services.intake.shapes import parse
 from shared.clock import to_instant, to_rfc3339
-from shared.config_files import NOT_UTF_8, ConfigError, load
+from shared.config_files import NOT_UTF_8, ConfigError, Part, load
 
 BUFFER = 1 << 20
 
@@ -35,10 +35,8 @@ def _zone(name: str) -> str:
     return name
 
 
-class TimeColumn(BaseModel):
+class TimeColumn(Part):
     """A date gets the time of day `at`; what has no offset is read in `zone`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     column: str
     at: time = time(12)
@@ -58,13 +56,11 @@ class TimeColumn(BaseModel):
             return datetime.fromisoformat(text)
 
 
-class RowMapping(BaseModel):
+class RowMapping(Part):
     """`customer` and `data` are templates: an object with `column` stands for that column's text, empty cells are left out.
 
     `key`: the columns that make a row's id; without them it is the file's digest and the line number.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["csv", "ndjson"]
     type: str

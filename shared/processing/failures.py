@@ -3,6 +3,7 @@
 from collections import deque
 
 from shared.clock import Instant, to_rfc3339
+from shared.events.catalog import dead_letters
 from shared.processing.arrivals import Arrival
 from shared.processing.ports import FatalError
 from shared.processing.records import LARGEST_MESSAGE, Message
@@ -43,7 +44,7 @@ def dead_letter(service: str, arrival: Arrival, at: Instant) -> Message:
     With these it may be more than a message may hold; others' producers may also have compressed it. Then it stays where it came
     from, which is kept for good, and `left-out` says how many bytes are to be read there.
     """
-    record, topic = arrival.record, f"guanxi.{service}.dead-letters.v1"
+    record, topic = arrival.record, dead_letters(service).name
     told = (
         ("reason", b"undecodable"),
         ("error", (arrival.error or "unknown").encode()),
