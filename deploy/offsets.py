@@ -93,7 +93,8 @@ class GroupOffsets:
         try:
             consumer.assign(list(wanted))
             offsets = {place: OffsetAndMetadata(offset, "") for place, offset in wanted.items()}
-            await asyncio.wait_for(consumer.commit(offsets), _SECONDS)
+            async with asyncio.timeout(_SECONDS):
+                await consumer.commit(offsets)
         except UnknownMemberIdError as error:
             program = reader(group)
             raise ProvisionError(f"{group} is at work: stop it first (guanxi scale {program} 0)") from error

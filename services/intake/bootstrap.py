@@ -30,6 +30,7 @@ from services.intake.subscriptions_desk import SubscriptionDesk
 from services.intake.subscriptions_register import SubscriptionRegister
 from services.intake.ticks import Ticker
 from shared.clock import wall_clock
+from shared.ending import end
 from shared.events.catalog import CUSTOMERS, SUBSCRIPTIONS, group_of, inputs_of
 from shared.privacy import BlindIndex, Secrets, SubscriptionSeal, Vault
 from shared.processing.connections import Kafka
@@ -156,14 +157,11 @@ async def _serve(parts: Parts, bound: socket.socket) -> int:
     log.info("started", extra={"port": port_of(bound)})
     await asyncio.wait({working, serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     failed = not stopping.is_set()
-    for task in (serving, waiting):
-        task.cancel()
-    await asyncio.gather(serving, waiting, return_exceptions=True)
+    await end(serving, waiting)
     with suppress(TimeoutError):
         async with asyncio.timeout(0 if failed else STOP_WITHIN):
             await parts.intake.drained()
-    working.cancel()
-    (outcome,) = await asyncio.gather(working, return_exceptions=True)
+    (outcome,) = await end(working)
     if failed:
         error = outcome if isinstance(outcome, Exception) else None
         log.error("intake stopped and will not go on by itself", exc_info=error)

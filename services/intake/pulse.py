@@ -26,7 +26,8 @@ class Pulse:
     async def beat(self) -> str | None:
         for name, ask in self._asked.items():
             try:
-                await asyncio.wait_for(ask(), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    await ask()
             except (TransientError, FatalError, TimeoutError):
                 return name
         return None

@@ -182,7 +182,8 @@ async def partitions_of(connection: KafkaConnection, topics: Collection[str]) ->
     """How many partitions the broker knows of each topic; 0 for a topic that is missing."""
     with translated("describing topics"):
         async with connection.admin() as admin:
-            found = await asyncio.wait_for(admin.describe_topics(list(topics)), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                found = await admin.describe_topics(list(topics))
     return {topic["topic"]: 0 if topic["error_code"] == 3 else len(topic["partitions"]) for topic in found}
 
 
@@ -242,7 +243,8 @@ class KafkaLag:
         with translated("reading the ends of partitions"):
             consumer = await self._open()
             places = [Place(p.topic, p.partition) for p in partitions]
-            found = await asyncio.wait_for(consumer.end_offsets(places), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                found = await consumer.end_offsets(places)
         return {TopicPartition(place.topic, place.partition): offset for place, offset in found.items()}
 
     async def stop(self) -> None:
@@ -261,7 +263,8 @@ class KafkaLag:
 async def start_or_stop(client: Any) -> None:
     """Starts within PATIENCE; what could not start is stopped, so that no connection is left behind."""
     try:
-        await asyncio.wait_for(client.start(), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            await client.start()
     except BaseException:
         await stop_quietly(client)
         raise
@@ -270,4 +273,5 @@ async def start_or_stop(client: Any) -> None:
 async def stop_quietly(client: Any) -> None:
     """A client that cannot even say goodbye is left to the broker's session timeout."""
     with suppress(kafka_errors.KafkaError, TimeoutError, OSError):
-        await asyncio.wait_for(client.stop(), 10)
+        async with asyncio.timeout(10):
+            await client.stop()

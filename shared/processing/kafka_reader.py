@@ -173,7 +173,8 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
         }
         with translated("committing"):
             try:
-                await asyncio.wait_for(self._consumer.commit(offsets), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    await self._consumer.commit(offsets)
             except (CommitFailedError, IllegalStateError):
                 return False
         return True

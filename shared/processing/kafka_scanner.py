@@ -41,8 +41,9 @@ class KafkaScanner:
         async with self._turn:
             with translated(f"reading the range of {topic}"):
                 consumer = await self._open()
-                first = await asyncio.wait_for(consumer.beginning_offsets(places), PATIENCE)
-                end = await asyncio.wait_for(consumer.end_offsets(places), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    first = await consumer.beginning_offsets(places)
+                    end = await consumer.end_offsets(places)
         return {TopicPartition(topic, place.partition): (first[place], end[place]) for place in places}
 
     async def read(self, partition: TopicPartition, start: int, stop: int, limit: int) -> list[Record]:

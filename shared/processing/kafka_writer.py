@@ -44,8 +44,7 @@ class Lifetime:
         if acknowledged.done():
             return acknowledged.result()
         acknowledged.cancel()
-        with suppress(asyncio.CancelledError, KafkaError):
-            await acknowledged
+        await asyncio.wait({acknowledged})
         raise TimeoutError("not acknowledged")
 
     async def _send(self, lane: TopicPartition, batch: Any) -> int:
@@ -70,7 +69,8 @@ class Lifetime:
 
     async def flush(self) -> None:
         try:
-            await asyncio.wait_for(self.producer.stop(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                await self.producer.stop()
         except (KafkaError, TimeoutError, OSError):
             await self.end()
 
@@ -130,7 +130,8 @@ class KafkaWriter:
     async def _count(self, topic: str) -> None:
         with translated(f"publishing to {topic}"):
             lifetime = await self.lifetime()
-            self._counts[topic] = len(await asyncio.wait_for(lifetime.producer.partitions_for(topic), PATIENCE))
+            async with asyncio.timeout(PATIENCE):
+                self._counts[topic] = len(await lifetime.producer.partitions_for(topic))
 
     def _place(self, message: Message) -> TopicPartition:
         if message.partition is not None:

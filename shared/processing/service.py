@@ -18,6 +18,7 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from shared.clock import wall_clock
+from shared.ending import end
 from shared.events.catalog import OUTPUT, group_of, inputs_of
 from shared.processing import mongo
 from shared.processing.connections import Kafka
@@ -148,9 +149,7 @@ class _Frame:
         try:
             return await self._work()
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await end(*beside)
 
     def _stop(self) -> None:
         self._worker.stop()

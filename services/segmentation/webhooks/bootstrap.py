@@ -25,6 +25,7 @@ from services.segmentation.webhooks.store import COLLECTIONS, DeliverStore
 from services.segmentation.webhooks.subscription_log import SubscriptionLog
 from services.segmentation.webhooks.verdicts import Policy
 from shared.clock import SECOND, wall_clock
+from shared.ending import end
 from shared.events.catalog import DELIVER
 from shared.privacy import Secrets, SubscriptionSeal
 from shared.processing.commands import guarded
@@ -163,9 +164,7 @@ async def _serve(parts: Parts, bound: socket.socket) -> int:
     log.info("started", extra={"port": port_of(bound)})
     await asyncio.wait({*working, serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     failed = not stopping.is_set()
-    for task in (*working, serving, waiting):
-        task.cancel()
-    outcomes = await asyncio.gather(*working, serving, waiting, return_exceptions=True)
+    outcomes = await end(*working, serving, waiting)
     if failed:
         error = next((one for one in outcomes if isinstance(one, Exception)), None)
         log.error("the deliverer stopped and will not go on by itself", exc_info=error)

@@ -15,6 +15,7 @@ from services.segmentation.webhooks.store import DeliverStore, Standing
 from services.segmentation.webhooks.subscriptions import Subscription
 from services.segmentation.webhooks.verdicts import Answer, Policy, Verdict, judge
 from shared.clock import SECOND, Clock
+from shared.ending import end
 from shared.privacy import BrokenSeal
 from shared.processing.ports import FatalError
 from shared.processing.retry import Retry
@@ -71,13 +72,8 @@ class Dispatch:
                 self.launch()
                 await self._wait()
         finally:
-            await self._leave(removing)
+            await end(*self._tasks, removing)
         raise self._failure or FatalError("what was delivered cannot be noted down; see `guanxi status`")
-
-    async def _leave(self, removing: "asyncio.Task[None]") -> None:
-        for task in (*self._tasks, removing):
-            task.cancel()
-        await asyncio.gather(*self._tasks, removing, return_exceptions=True)
 
     def launch(self) -> None:
         """Everything that may go now goes."""
