@@ -17,13 +17,13 @@ from pymongo import MongoClient
 
 from deploy.installation import Installation
 from deploy.offsets import Report
-from deploy.processes import Daemon, free_port
+from deploy.processes import Daemon
 from deploy.provision import provision
 from deploy.servers import Addresses
 from deploy.settings import Machine
 from shared.events.catalog import OUTPUT, SERVICES
 from shared.settings import Settings
-from tests.support.servers import Server
+from tests.support.servers import Server, own_port
 
 ROOT = Path(__file__).parent.parent.parent
 SESSION_SECONDS = 6
@@ -149,7 +149,7 @@ class Copy:
     def add(self, service: str, argv: Sequence[str] = (), *, port: int | None = None, kept: bool = False) -> Member:
         """One more process of a service; `argv`: what to run instead, and only once unless `kept`."""
         number = sum(member.service == service for member in self.members) + 1
-        port = port or free_port()
+        port = port or own_port()
         command = [sys.executable, "-m", *(argv or (f"services.{service}", "run"))]
         own = {**self.environ, f"GUANXI_{service.upper()}_PORT": str(port)}
         daemon = Daemon(f"{service}-{number}", self.home / "run", command, lambda: True, own, stop_seconds=30)

@@ -104,13 +104,24 @@ class Named:
     pause = resume = restart = kill
 
 
+_given: set[int] = set()
+
+
+def own_port() -> int:
+    """Free, and never given before in this run: whoever is given one takes it only seconds later, or again after a kill."""
+    while (port := processes.free_port()) in _given:
+        pass
+    _given.add(port)
+    return port
+
+
 def a_kafka() -> Server:
     """A broker of its own, not yet started. Raises MissingTool."""
     if named := os.environ.get("GUANXI_KAFKA_BOOTSTRAP"):
         return Named(named)
     if docker_answers():
-        return _kafka_container(processes.free_port())
-    return kafka.LocalKafka(_room() / "kafka", processes.free_port(), _cache())
+        return _kafka_container(own_port())
+    return kafka.LocalKafka(_room() / "kafka", own_port(), _cache())
 
 
 def a_store() -> Server:
@@ -118,8 +129,8 @@ def a_store() -> Server:
     if named := os.environ.get("GUANXI_MONGO_URL"):
         return Named(named)
     if docker_answers():
-        return _store_container(processes.free_port())
-    return store.LocalStore(_room() / "store", processes.free_port(), _cache())
+        return _store_container(own_port())
+    return store.LocalStore(_room() / "store", own_port(), _cache())
 
 
 def reason_missing(start: Callable[[], None]) -> str | None:

@@ -16,7 +16,7 @@ from pymongo.errors import ServerSelectionTimeoutError
 
 from deploy.cache import Cache
 from deploy.kafka import LocalKafka
-from deploy.processes import Daemon, Identity, StartError, free_port, write_pid
+from deploy.processes import Daemon, Identity, StartError, write_pid
 from deploy.settings import Machine
 from deploy.store import LocalStore
 from tests.support import servers
@@ -34,12 +34,12 @@ def cache() -> Cache:
 
 @pytest.fixture
 def broker(tmp_path: Path, cache: Cache) -> Iterator[LocalKafka]:
-    yield from _running(LocalKafka(tmp_path / "kafka", free_port(), cache))
+    yield from _running(LocalKafka(tmp_path / "kafka", servers.own_port(), cache))
 
 
 @pytest.fixture
 def store(tmp_path: Path, cache: Cache) -> Iterator[LocalStore]:
-    yield from _running(LocalStore(tmp_path / "store", free_port(), cache))
+    yield from _running(LocalStore(tmp_path / "store", servers.own_port(), cache))
 
 
 def _running(server: Any) -> Iterator[Any]:
@@ -81,7 +81,7 @@ def test_the_second_start_is_quick(broker: LocalKafka, store: LocalStore) -> Non
 
 
 def test_two_copies_run_side_by_side(broker: LocalKafka, tmp_path: Path, cache: Cache) -> None:
-    other = LocalKafka(tmp_path / "other", free_port(), cache)
+    other = LocalKafka(tmp_path / "other", servers.own_port(), cache)
     other.start()
     try:
         _make_topic(broker.bootstrap, "only-here")

@@ -13,7 +13,6 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from deploy.cache import Cache
 from deploy.kafka import LocalKafka
 from deploy.offsets import ProvisionError, Report
-from deploy.processes import free_port
 from deploy.provision import KafkaTopics, provision
 from deploy.settings import Machine
 from shared.events.catalog import (
@@ -40,7 +39,7 @@ pytestmark = pytest.mark.real
 def settings(tmp_path_factory: pytest.TempPathFactory, mongo: str) -> Iterator[Settings]:
     """A broker of its own: topics have fixed names, and the shared one may have them already."""
     room: Path = tmp_path_factory.mktemp("provision")
-    broker = LocalKafka(room / "kafka", free_port(), Cache(Machine.from_environment(), print))
+    broker = LocalKafka(room / "kafka", servers.own_port(), Cache(Machine.from_environment(), print))
     missing = servers.reason_missing(broker.start)
     if missing and not os.environ.get(servers.REQUIRED):
         pytest.skip(f"skipped, because {missing}")

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
-from deploy.processes import Identity, free_port, read_pid
+from deploy.processes import Identity, read_pid
 from deploy.programs import PROGRAMS
 from deploy.settings import Machine
 from deploy.system import System
@@ -30,7 +30,7 @@ SECRET = "Nobody Inparticular"
 
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    ports = {f"GUANXI_{name}_PORT": str(free_port()) for name in ("KAFKA", "STORE", *map(str.upper, PROGRAMS))}
+    ports = {f"GUANXI_{name}_PORT": str(servers.own_port()) for name in ("KAFKA", "STORE", *map(str.upper, PROGRAMS))}
     data = tmp_path_factory.mktemp("running") / "data"
     return {**os.environ, **ports, "GUANXI_DATA_DIR": str(data), "GUANXI_LAYER": "local", "NO_COLOR": "1"}
 

@@ -14,7 +14,7 @@ import pytest
 from pymongo import MongoClient
 
 from deploy.examples.memberships import Memberships
-from deploy.processes import Daemon, free_port
+from deploy.processes import Daemon
 from deploy.programs import WEBHOOKS
 from shared.events.catalog import SEGMENTS
 from tests.support import servers
@@ -95,7 +95,7 @@ def load(copy: Copy) -> Iterator[Load]:
 @pytest.fixture(scope="module")
 def both(copy: Copy, load: Load) -> Iterator[list[Downstream]]:
     """Both subscribe before anything happens, so that both are owed everything."""
-    port = free_port()
+    port = servers.own_port()
     made = subscribe(copy, f"http://127.0.0.1:{port}/guanxi")
     found = [
         Downstream(copy, "subscriber"),
