@@ -142,7 +142,7 @@ class Member:
         self.owned = set()
         self.told.append("revoked")
 
-    async def fetch(self, count: int, limit: int = 1_000, seconds: float = 15) -> list:
+    async def fetch(self, count: int, limit: int = 1_000, seconds: float = 60) -> list:
         """The next `count` records or more, from as many fetches as that takes."""
         records: list = []
         async with asyncio.timeout(seconds):
@@ -150,8 +150,14 @@ class Member:
                 records += (await self.reader.fetch(limit, 0.05)).records
         return records
 
+    async def reads_to_end(self, *partitions: TopicPartition, seconds: float = 60) -> None:
+        """Fetches until it says so of all; how many fetches that takes is the broker's affair."""
+        async with asyncio.timeout(seconds):
+            while not all(map(self.reader.read_to_end, partitions)):
+                await self.reader.fetch(1_000, 0.05)
 
-async def settle(*members: Member, partitions: int, seconds: float = 30) -> list[Fetched]:
+
+async def settle(*members: Member, partitions: int, seconds: float = 60) -> list[Fetched]:
     """Fetches for all until together they own so many partitions; returns what was fetched."""
     fetched: list[Fetched] = []
     async with asyncio.timeout(seconds):

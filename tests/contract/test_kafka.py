@@ -104,7 +104,7 @@ async def test_patience_ends_and_what_was_given_up_can_be_sent_again(
         started = time.monotonic()
         with pytest.raises(TransientError):
             await kafka_world.writer.publish(numbered(topic, range(5, 10)))
-        assert 1 < time.monotonic() - started < 6
+        assert 1 < time.monotonic() - started < kafka.PATIENCE - 5, "its own patience, not that of all other calls"
     finally:
         kafka_server.resume()
     monkeypatch.undo()
@@ -278,13 +278,12 @@ async def test_a_silent_broker_is_no_end_of_the_log(kafka_world: KafkaWorld, kaf
     place = TopicPartition(topic, 0)
     member = await Member(kafka_world.reader(topic)).start()
     await member.reader.committed([place])
-    await member.reader.fetch(10, 0.3)
-    assert member.reader.read_to_end(place)
+    await member.reads_to_end(place)
     kafka_server.pause()
     try:
         started = time.monotonic()
         await member.reader.fetch(10, 1.2)
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 8, "not as long as a request may take"
         assert not member.reader.read_to_end(place)
     finally:
         kafka_server.resume()
@@ -304,14 +303,14 @@ async def test_a_member_goes_on_after_its_broker_was_killed(kafka_world: KafkaWo
     await asyncio.to_thread(kafka_server.restart)
     await kafka_world.writer.publish(numbered(topic, range(5, 9)))
     seen: list[int] = []
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while 8 not in seen:
             try:
                 seen += [record.offset for record in (await member.reader.fetch(10, 0.2)).records]
             except TransientError:
                 await asyncio.sleep(0.2)
     assert list(dict.fromkeys(seen)) == [5, 6, 7, 8], "from what was committed, whatever the rebalance made of it"
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while not await _commits(member, place, 9):
             await member.reader.fetch(10, 0.2)
     assert (await member.reader.committed([place]))[place].offset == 9

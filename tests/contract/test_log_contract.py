@@ -113,7 +113,7 @@ async def test_a_fetch_keeps_its_limits(log_world: LogWorld) -> None:
     assert max(sizes) == 9
     started = time.monotonic()
     assert (await member.reader.fetch(9, 0.2)).records == []
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 8, "it does not wait for a record, nor as long as a request may take"
     await member.reader.stop()
 
 
@@ -178,7 +178,7 @@ async def _start_and_fetch(reader: LogReader, place: TopicPartition) -> None:
         await reader.start(nothing, nothing)
         with pytest.raises(FatalError, match="guanxi provision --repair"):
             await reader.committed([place])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 await reader.fetch(10, 0.05)
     finally:
@@ -221,9 +221,7 @@ async def test_read_to_end_is_known_not_guessed(log_world: LogWorld) -> None:
     await member.fetch(4, limit=4)
     assert not member.reader.read_to_end(full)
     await member.fetch(6)
-    await member.reader.fetch(10, 0.3)
-    assert member.reader.read_to_end(full)
-    assert member.reader.read_to_end(empty)
+    await member.reads_to_end(full, empty)
     member.reader.seek(full, 9)
     assert not member.reader.read_to_end(full)
     assert not member.reader.read_to_end(TopicPartition(topic, 7))
@@ -254,7 +252,7 @@ async def test_partitions_are_shared_by_number_and_told_in_turn(log_world: LogWo
 async def _joined_by(reader: LogReader, *others: Member) -> Member:
     """Joining may need the others to give up first, so they go on fetching meanwhile."""
     joining = asyncio.create_task(Member(reader).start())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not joining.done():
             for other in others:
                 await other.reader.fetch(100, 0.05)
@@ -335,6 +333,10 @@ class Applier:
         await self.reader.commit({place: Committed(self._next[place]) for place in {r.source for r in records}})
 
 
+ENOUGH = 500
+"""Records without which a load was none."""
+
+
 async def test_joins_and_leaves_under_load_pass_nothing_over(log_world: LogWorld) -> None:
     topics = [await log_world.topic(4), await log_world.topic(4)]
     applied: list[tuple[TopicPartition, int]] = []
@@ -348,14 +350,16 @@ async def test_joins_and_leaves_under_load_pass_nothing_over(log_world: LogWorld
         await asyncio.sleep(2.5)
         guest.stop()
         await running[-1]
+    async with asyncio.timeout(60):
+        while len(sent) <= ENOUGH:  # noqa: ASYNC110  # nobody says when a test's list has grown
+            await asyncio.sleep(0.1)
     publishing.cancel()
     await asyncio.gather(publishing, return_exceptions=True)
-    async with asyncio.timeout(30):
-        while set(sent) - set(applied):  # noqa: ASYNC110  # nobody says when a test's list has grown
+    async with asyncio.timeout(60):
+        while set(sent) - set(applied):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     steady.stop()
     await asyncio.gather(*running)
-    assert len(sent) > 500
     assert max(Counter(applied).values()) == 1, "a member that gave up in order leaves nothing to do again"
     for place in {place for place, _ in applied}:
         offsets = [offset for at, offset in applied if at == place]
@@ -407,6 +411,6 @@ async def test_scanning_sees_what_came_meanwhile_and_not_what_went(log_world: Lo
 
 
 async def test_scanning_a_topic_that_is_not_there(log_world: LogWorld) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(25):
         with pytest.raises(FatalError, match="guanxi provision"):
             await log_world.scanner.range("no-such-topic")

@@ -80,7 +80,7 @@ class Followed:
             [Document(one.id, rev=1, partition=one.partition, sequence=len(one.values)) for one in customers]
         )
 
-    async def last_of(self, customer: Customer, wanted: bytes | None, seconds: float = 30) -> list[Record]:
+    async def last_of(self, customer: Customer, wanted: bytes | None, seconds: float = 120) -> list[Record]:
         """All that lies there of a customer, once `wanted` is the last of it."""
         async with asyncio.timeout(seconds):
             while True:
