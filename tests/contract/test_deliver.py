@@ -119,14 +119,14 @@ async def test_a_dead_and_a_hanging_receiver_delay_nobody(world: World, receiver
     async with Receiver(hanging) as hangs, Receiver(answering(503, "retry-after: 2000")) as busy:
         for url in (hangs.url, busy.url, "http://127.0.0.1:1/", receiver.url):
             world.subscribe(url)
-        patient = Policy(waits=QUICK.waits, longest_rest=10_000)
-        deliverer = await running.start(world, seconds=30.0, policy=patient)
+        patient = Policy(waits=QUICK.waits, longest_rest=600_000)
+        deliverer = await running.start(world, seconds=300.0, policy=patient)
         fired = [world.change(customer) for customer in CUSTOMERS for _ in range(20)]
-        await eventually("the living one has all", lambda: len(receiver.calls) >= len(fired), 15)
+        await eventually("the living one has all", lambda: len(receiver.calls) >= len(fired))
         assert faults(receiver.calls, fired, world.said) == []
         assert len(hangs.calls) <= 8
         assert len(busy.calls) <= 8, "it asked for a rest"
-        assert deliverer.count("again", "503") >= 1
+        await eventually("its answers are counted", lambda: deliverer.count("again", "503") >= 1)
 
 
 async def test_one_customer_that_a_receiver_chokes_on_holds_up_no_other(world: World, running: Running) -> None:
@@ -253,7 +253,7 @@ async def test_fault_row_40_hostile_receivers(world: World, running: Running) ->
         well = await stack.enter_async_context(Receiver(answering(200)))
         for receiver in (*hostile.values(), gone, well):
             world.subscribe(receiver.url)
-        deliverer = await running.start(world, seconds=2.0)
+        deliverer = await running.start(world, seconds=4.0)
         fired = [world.change(customer) for customer in CUSTOMERS for _ in range(3)]
         await eventually("whoever is well has all", lambda: len(well.calls) == len(fired))
         for name, receiver in hostile.items():

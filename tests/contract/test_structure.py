@@ -20,7 +20,7 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "m
 def lint_imports(where: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
     environ = {**os.environ, "PYTHONPATH": str(where)}
-    return subprocess.run(command, cwd=where, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=where, env=environ, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_rules_of_import_hold() -> None:
@@ -99,7 +99,7 @@ for module in modules:
 def watch(root: Path, modules: list[str]) -> str:
     command = [sys.executable, "-B", "-c", WATCH, str(root), *modules]
     environ = {**os.environ, "PYTHONPATH": str(root)}
-    ran = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

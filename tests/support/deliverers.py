@@ -117,7 +117,7 @@ def _event(name: str, number: int, data: Data, subject: str | None) -> Event:
 class Deliverer:
     """One process's life."""
 
-    def __init__(self, world: World, name: str = "one", policy: Policy = QUICK, seconds: float = 1.0) -> None:
+    def __init__(self, world: World, name: str = "one", policy: Policy = QUICK, seconds: float = 10.0) -> None:
         self.world = world
         self.board = Board()
         self.registry = CollectorRegistry()
@@ -171,7 +171,7 @@ async def _briefly(seconds: float) -> None:
     await asyncio.sleep(min(seconds, 0.01))
 
 
-async def eventually(what: str, holds: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
+async def eventually(what: str, holds: Callable[[], bool | Awaitable[bool]], seconds: float = 90.0) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         found = holds()

@@ -74,7 +74,7 @@ def test_a_service_says_so_before_it_asks_any_server(
     nowhere = {"GUANXI_MONGO_URL": "mongodb://127.0.0.1:1", "GUANXI_KAFKA_BOOTSTRAP": "127.0.0.1:1"}
     environ = {**os.environ, **nowhere, "GUANXI_CONFIG_DIR": str(config)}
     command = [sys.executable, "-m", f"services.{service}", "run"]
-    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=20, check=False)
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert f"failed: {file}" in ended.stderr
     assert complaint in ended.stderr

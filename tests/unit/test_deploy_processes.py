@@ -17,7 +17,7 @@ SLEEP = ("sleep", "60")
 
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator[Daemon]:
-    daemon = Daemon("sleeper", tmp_path, SLEEP, lambda: True, stop_seconds=5)
+    daemon = Daemon("sleeper", tmp_path, SLEEP, lambda: True, stop_seconds=60)
     yield daemon
     daemon.stop()
 
@@ -61,7 +61,7 @@ def test_a_frozen_process_is_stopped_all_the_same(sleeper: Daemon) -> None:
     began = time.monotonic()
     sleeper.stop()
     assert sleeper.identity is None
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < sleeper.stop_seconds / 2
 
 
 def test_who_ignores_sigterm_is_killed(tmp_path: Path) -> None:

@@ -49,12 +49,18 @@ class Reader:
 
 
 async def heard(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a commit was taken, and a while longer in which nothing more may be said."""
     monkeypatch.setattr(neighbours, "COMMIT_EVERY", 0.005)
     nobody = cast("Any", None)
     listening = Neighbours(lambda: cast("LogReader", reader), nobody, nobody, nobody, lambda: 0)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await listening.run()
+    running = asyncio.create_task(listening.run())
+    async with asyncio.timeout(20):
+        while len(reader.commits) <= reader.refusals:  # noqa: ASYNC110 - a reader tells nobody
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
 
 
 @pytest.mark.parametrize("refusals", [0, 1, 3])

@@ -266,7 +266,10 @@ async def test_a_pause_is_renewed_also_after_the_store_did_not_answer_once(monke
                 raise TransientError("asking for a pause")
 
         async def slowly() -> None:
-            await asyncio.sleep(0.1)
+            """However long three renewals take, of which one fails."""
+            async with asyncio.timeout(20):
+                while len(asked) < 4:  # noqa: ASYNC110 - a list tells nobody
+                    await asyncio.sleep(0.01)
 
         at.control.ask_pause = ask
         at.rebuild._settle_rest = slowly

@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
 def rules(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environ = {**os.environ, "GUANXI_DATA_DIR": str(home / "data"), "NO_COLOR": "1"}
     argv = [sys.executable, "-m", "deploy", "rules", *arguments]
-    return subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=240)
 
 
 def test_a_right_file_passes_and_the_next_step_is_named(file: Path, tmp_path: Path) -> None:

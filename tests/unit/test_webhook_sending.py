@@ -24,11 +24,13 @@ from shared.clock import wall_clock
 from tests.support.receivers import Behaviour, Receiver, answering, dripping, endless, hanging, rude
 
 BODY = b'{"id": "1"}'
+PATIENT = 20.0
+"""Seconds for a call whose answer comes: a busy machine may stand still for some of them."""
 
 
 @asynccontextmanager
 async def calling(
-    private: bool = True, seconds: float = 2.0, find: Resolve | None = None, trust: ssl.SSLContext | None = None
+    private: bool = True, seconds: float = PATIENT, find: Resolve | None = None, trust: ssl.SSLContext | None = None
 ) -> AsyncIterator[Caller]:
     more = {} if find is None else {"find": find}
     caller = Caller(wall_clock, private=private, seconds=seconds, trust=trust, **more)
@@ -38,7 +40,7 @@ async def calling(
         await caller.close()
 
 
-async def call(behave: Behaviour, seconds: float = 2.0) -> tuple[Answer, Receiver]:
+async def call(behave: Behaviour, seconds: float = PATIENT) -> tuple[Answer, Receiver]:
     async with Receiver(behave) as receiver, calling(seconds=seconds) as caller:
         return await caller.post(receiver.url, [("webhook-id", "1")], BODY), receiver
 
@@ -59,7 +61,7 @@ async def test_a_status_is_told_as_it_is(status: int) -> None:
 async def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert (await call(answering(429, "Retry-After: 7")))[0].retry_after == 7_000
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert 25_000 < ((await call(answering(503, f"retry-after: {soon}")))[0].retry_after or 0) <= 30_000
+    assert 15_000 < ((await call(answering(503, f"retry-after: {soon}")))[0].retry_after or 0) <= 30_000
     for nonsense in (
         "soon",
         "-3",
@@ -92,7 +94,7 @@ async def test_whoever_hangs_is_left_in_time(behave: Behaviour) -> None:
     began = time.monotonic()
     answer, _ = await call(behave, seconds=0.4)
     assert answer == Answer(None, "timed_out")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENT
 
 
 async def test_an_endless_answer_is_not_read() -> None:
@@ -188,14 +190,15 @@ async def test_a_name_server_that_hangs_holds_up_no_other_name(monkeypatch: pyte
     def lookup(host: str, _port: int) -> list[str]:
         asked.append(host)
         if host == "slow.example":
-            answer.wait(10)
+            answer.wait(60)
         return ["127.0.0.1"]
 
     monkeypatch.setattr(sending, "_addresses", lookup)
-    async with Receiver(answering(200)) as receiver, calling(seconds=0.5) as caller:
+    async with Receiver(answering(200)) as receiver, calling(seconds=4.0) as caller:
         slow = [caller.post("http://slow.example/", [], BODY) for _ in range(60)]
         waiting = asyncio.gather(*slow)
-        await asyncio.sleep(0.1)
+        while not asked:  # noqa: ASYNC110 - a thread tells
+            await asyncio.sleep(0.01)
         assert await caller.post(f"http://other.example:{receiver.port}/", [], BODY) == Answer(200)
         assert set(await waiting) == {Answer(None, "timed_out")}
         answer.set()
