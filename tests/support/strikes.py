@@ -1,6 +1,6 @@
 """Runs a service as it is, but kills or freezes its process at the n-th call of one port: `python -m tests.support.strikes`.
 
-Arguments: SERVICE POINT SIGNAL NUMBER FILE. The file tells what was under way, and when.
+Arguments: SERVICE POINT SIGNAL NUMBER FILE [COMMAND ...]. The file tells what was under way, and when. Without a command: run.
 """
 
 import json
@@ -19,6 +19,7 @@ from services.intake.store import IntakeStore
 from shared.processing.kafka_reader import KafkaReader
 from shared.processing.kafka_writer import KafkaWriter
 from shared.processing.mongo_store import MongoStore
+from shared.processing.mongo_versions import MongoVersions
 
 
 class Strike:
@@ -103,19 +104,31 @@ def at_acknowledge(strike: Strike) -> None:
     IntakeStore.acknowledge = struck  # type: ignore[method-assign]
 
 
+def at_prepared(strike: Strike) -> None:
+    """Before it is noted how far a version is prepared on some partition."""
+    prepared = MongoVersions.prepared
+
+    async def struck(self: MongoVersions, *noted: Any) -> bool:
+        strike.hit()
+        return await prepared(self, *noted)
+
+    MongoVersions.prepared = struck  # type: ignore[method-assign]
+
+
 POINTS: dict[str, Callable[[Strike], None]] = {
     "publish": at_publish,
     "commit": at_commit,
     "save": at_save,
     "transaction": at_transaction,
     "acknowledge": at_acknowledge,
+    "prepared": at_prepared,
 }
 
 
 def main() -> None:
-    service, point, signal_name, number, file = sys.argv[1:]
+    service, point, signal_name, number, file, *command = sys.argv[1:]
     POINTS[point](Strike(signal.Signals[signal_name], int(number), Path(file)))
-    sys.argv = [f"services.{service}", "run"]
+    sys.argv = [f"services.{service}", *(command or ["run"])]
     runpy.run_module(f"services.{service}", run_name="__main__", alter_sys=True)
 
 

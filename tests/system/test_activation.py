@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -180,13 +181,10 @@ def assert_equal(copy: Copy) -> None:
 
 
 def killed_while_preparing(copy: Copy, file: Path) -> None:
-    command = [sys.executable, "-m", "services.segmentation", "prepare", "--number", "2", str(file)]
-    process = subprocess.Popen(command, env={**os.environ, **copy.environ}, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "partition 5" in line:
-            break
-    process.kill()
-    process.wait()
-    process.stderr.close()
+    """By its own hand, at its sixth note: to be killed from here it might have to wait until it is through."""
+    strike = ("tests.support.strikes", "segmentation", "prepared", "SIGKILL", "6", str(file.with_suffix(".struck")))
+    command = [sys.executable, "-m", *strike, "prepare", "--number", "2", str(file)]
+    environ = {**os.environ, **copy.environ}
+    killed = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert 1 <= len(versions(copy)[2].get("prepared", {})) < PARTITIONS
