@@ -80,15 +80,16 @@ def from_the_future(take: Any) -> Any:
     return taken
 
 
-def by_the_wall(remember: Any) -> Any:
+def by_the_wall(judge: Any) -> Any:
     """Whoever dwells does so until the machine's clock says that it is enough."""
 
-    def remembered(self: Evaluation, dimension: Any, value: Any) -> None:
-        remember(self, dimension, value)
-        if dimension.hold_for:
+    def judged(self: Evaluation, dimension: Any, reasons: Any) -> bool:
+        changed: bool = judge(self, dimension, reasons)
+        if changed and dimension.hold_for:
             self.held = {**self.held, dimension.name: wall_clock() + dimension.hold_for}
+        return changed
 
-    return remembered
+    return judged
 
 
 def until_something_happens(until: Any) -> Any:
@@ -110,9 +111,9 @@ def until_something_happens(until: Any) -> Any:
 def forgetful(remember: Any) -> Any:
     """`ever` knows what is, not what was."""
 
-    def remembered(self: Evaluation, dimension: Any, value: Any) -> None:
-        self.standing.ever = {name: seen for name, seen in self.standing.ever.items() if name != dimension.name}
-        remember(self, dimension, value)
+    def remembered(self: Evaluation, name: str, value: Any) -> None:
+        self.standing.ever = {other: seen for other, seen in self.standing.ever.items() if other != name}
+        remember(self, name, value)
 
     return remembered
 
@@ -183,7 +184,7 @@ DEFECTS: Sequence[Defect] = (
     Defect("late event ignored", swapped(Recorder, "take", without_the_late)),
     Defect("late event counted at its arrival", swapped(Recorder, "take", when_it_arrives)),
     Defect("event from the future counted from then", swapped(Recorder, "take", from_the_future)),
-    Defect("dwell measured by the wall clock", swapped(Evaluation, "_remember", by_the_wall)),
+    Defect("dwell measured by the wall clock", swapped(Evaluation, "_judge", by_the_wall)),
     Defect("end of a dwell noticed at the next event", swapped(Evaluation, "_until", until_something_happens)),
     Defect("ever forgets what was", swapped(Evaluation, "_remember", forgetful)),
     Defect("change published without its reason", swapped(Explanation, "because", without_reason)),
