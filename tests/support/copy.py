@@ -77,7 +77,7 @@ class Member:
     def counted(self, kind: str) -> float:
         """A counter of the engine in this life of the process."""
         try:
-            text = httpx.get(f"{self.url}/metrics", timeout=5).text
+            text = httpx.get(f"{self.url}/metrics", timeout=30).text
         except httpx.HTTPError:
             return 0.0
         wanted = f'guanxi_engine_total{{kind="{kind}"}} '

@@ -43,7 +43,7 @@ class Guests:
         self._run(self._leave())
 
     def _run(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     async def _join(self) -> None:
         for service in self._services:
@@ -64,5 +64,5 @@ async def _nothing(_partitions: Collection[TopicPartition]) -> None:
 def forget_group(bootstrap: str, group: str) -> None:
     """Its committed offsets are gone; nobody may be in it."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    for done in admin.delete_consumer_groups([group], request_timeout=30).values():
-        done.result(30)
+    for done in admin.delete_consumer_groups([group], request_timeout=60).values():
+        done.result(60)

@@ -55,14 +55,15 @@ class IntakeProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "services.intake", "run"], env=environ, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not self._ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"intake did not start: {self.log.read_text()[-2_000:]}")
             time.sleep(0.1)
 
     def _ready(self) -> bool:
-        for line in self.log.read_text().splitlines():
+        whole, _, _ = self.log.read_text().rpartition("\n")
+        for line in whole.splitlines():
             if line.startswith("{") and (said := json.loads(line))["message"] == "started":
                 self.url = f"http://127.0.0.1:{said['port']}"
         try:
@@ -80,11 +81,11 @@ class IntakeProcess:
         """SIGTERM; the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def client(self, key: str) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {key}"}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30.0)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60.0)
 
 
 async def records(bootstrap: str) -> list[Record]:

@@ -17,6 +17,8 @@ SOURCE = "urn:guanxi:fault-test"
 Outcome = Literal["ok", "failed", "unknown"]
 WAIT = 15.0
 """Seconds for one answer; intake itself says `unknown` after ten."""
+PATIENCE = 240.0
+"""Seconds for all answers to be known: after an outage a slow machine has a queue of them."""
 BUSY = 60
 PACE = 15
 """So many customers are busy at a time; after so many commands the oldest makes room for the next, who has all to come."""
@@ -62,7 +64,7 @@ class Load:
     def start(self, customers: int) -> None:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._call(self._prepare(customers)).result(120)
+        self._call(self._prepare(customers)).result(PATIENCE)
         self._driving = self._call(self._drive())
         self.resume()
 
@@ -79,10 +81,10 @@ class Load:
     def pause(self) -> None:
         """Returns when every command has its answer and every unknown one was asked about once more."""
         self._going = False
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE
         while self._under_way or self.counts()["unknown"]:
             if time.monotonic() > deadline:
-                raise AssertionError(f"{self._under_way} commands under way, {self.counts()} after 90 s")
+                raise AssertionError(f"{self._under_way} commands under way, {self.counts()} after {PATIENCE:.0f} s")
             time.sleep(0.05)
 
     def resume(self) -> None:
@@ -101,7 +103,7 @@ class Load:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One request of the test's own, repeated until intake answers."""
-        return self._call(self._ask(method, path, body)).result(120)
+        return self._call(self._ask(method, path, body)).result(PATIENCE)
 
     def _call(self, work: Any) -> "Future[Any]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -59,7 +59,7 @@ class Log:
         consumer = self._consumer(group_of(service))
         try:
             places = [TopicPartition(t.name, n) for t in inputs_of(service) for n in range(t.partitions)]
-            found = consumer.committed(places, timeout=20)
+            found = consumer.committed(places, timeout=60)
         finally:
             consumer.close()
         at = {(place.topic, place.partition): place.offset for place in found}
@@ -76,7 +76,7 @@ class Log:
 
     def _ends(self, consumer: Consumer) -> dict[tuple[str, int], int]:
         places = [(topic.name, number) for topic in TOPICS for number in range(topic.partitions)]
-        return {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=20)[1] for place in places}
+        return {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=60)[1] for place in places}
 
     def _take(self, message: Any) -> None:
         place = (message.topic(), message.partition())

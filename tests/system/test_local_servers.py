@@ -23,8 +23,8 @@ from tests.support import servers
 
 pytestmark = pytest.mark.real
 
-QUICK_SECONDS = 12
-"""A start on a machine that has the cache; about 2 s where nothing else runs."""
+QUICK_SECONDS = 45
+"""A start on a machine that has the cache; about 2 s where nothing else runs, and minutes where it has not."""
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_two_copies_run_side_by_side(broker: LocalKafka, tmp_path: Path, cache: 
     other.start()
     try:
         _make_topic(broker.bootstrap, "only-here")
-        assert "only-here" not in AdminClient({"bootstrap.servers": other.bootstrap}).list_topics(timeout=5).topics
+        assert "only-here" not in AdminClient({"bootstrap.servers": other.bootstrap}).list_topics(timeout=30).topics
     finally:
         other.stop()
 
@@ -125,13 +125,13 @@ def _answers(broker: LocalKafka) -> bool:
 def _make_topic(bootstrap: str, name: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for made in admin.create_topics([NewTopic(name, 1, 1)]).values():
-        made.result(timeout=20)
+        made.result(timeout=60)
 
 
 def _send(bootstrap: str, topic: str, value: bytes) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "acks": "all"})
     producer.produce(topic, value)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
 
 def _read_one(bootstrap: str, topic: str) -> bytes | None:
@@ -140,7 +140,7 @@ def _read_one(bootstrap: str, topic: str) -> bytes | None:
     )
     try:
         consumer.subscribe([topic])
-        message = consumer.poll(30)
+        message = consumer.poll(90)
         assert message is not None
         assert message.error() is None
         return message.value()

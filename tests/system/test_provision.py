@@ -55,7 +55,7 @@ def first(settings: Settings) -> Report:
 
 def test_every_topic_of_the_catalogue_is_made_as_it_says(settings: Settings, first: Report) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    found = admin.list_topics(timeout=10).topics
+    found = admin.list_topics(timeout=60).topics
     assert {t.name: t.partitions for t in TOPICS} == {t.name: len(found[t.name].partitions) for t in TOPICS}
     for topic in TOPICS:
         live = _config(admin, topic.name)
@@ -93,13 +93,13 @@ def test_a_setting_that_somebody_changed_is_set_back(settings: Settings, first: 
 def test_another_number_of_partitions_is_refused(settings: Settings, first: Report) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for made in admin.create_topics([NewTopic("narrow", 3, 1)]).values():
-        made.result(timeout=20)
+        made.result(timeout=60)
     report = Report()
     with pytest.raises(ProvisionError, match="narrow has 3 partitions, the catalogue says 12"):
         KafkaTopics(
             settings.kafka_bootstrap, report, [Topic("narrow", "x", (), ()), Topic("never-made", "x", (), ())]
         ).ensure()
-    assert "never-made" not in admin.list_topics(timeout=10).topics
+    assert "never-made" not in admin.list_topics(timeout=60).topics
     assert report.done == []
 
 
@@ -119,7 +119,7 @@ def test_an_offset_outside_the_log_is_told_and_only_repaired_on_request(settings
 def _config(admin: AdminClient, topic: str) -> dict[str, str]:
     resource = ConfigResource(ResourceType.TOPIC, topic)
     return {
-        name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(timeout=20).items()
+        name: entry.value for name, entry in admin.describe_configs([resource])[resource].result(timeout=60).items()
     }
 
 

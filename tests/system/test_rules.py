@@ -66,7 +66,7 @@ def test_what_if_foretells_what_activation_publishes_under_load_and_kills(
     killer = threading.Thread(target=kill_in_the_middle, args=(copy,))
     killer.start()
     done = begun(copy, "activate", str(file), "--json")
-    answer, said = done.communicate(timeout=240)
+    answer, said = done.communicate(timeout=400)
     killer.join()
     assert done.returncode == 0, said
     assert json.loads(answer)["number"] == int(VERSION)
@@ -92,7 +92,7 @@ def test_what_was_called_off_leaves_nothing_behind(copy: Copy, tmp_path: Path) -
     interrupted = begun(copy, "activate", str(file))
     eventually("it is known", lambda: interrupted.poll() is not None or versions(copy).get(3))
     os.killpg(interrupted.pid, signal.SIGINT)
-    said = interrupted.communicate(timeout=60)[1]
+    said = interrupted.communicate(timeout=240)[1]
     if interrupted.returncode == 0:
         pytest.fail("it was activated before it could be interrupted")
     assert "guanxi rules call-off 3" in said
@@ -202,5 +202,5 @@ def begun(copy: Copy, *arguments: str, heard: bool = True) -> "subprocess.Popen[
 
 def guanxi(copy: Copy, *arguments: str) -> "subprocess.CompletedProcess[str]":
     process = begun(copy, *arguments)
-    answer, said = process.communicate(timeout=120)
+    answer, said = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, answer, said)

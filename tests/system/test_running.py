@@ -64,7 +64,7 @@ def test_a_killed_service_comes_back_on_its_port(running: System) -> None:
     running.wait_ready()
     after = _state(running, "feedback")
     assert (after["port"], after["restarts"]) == (before["port"], before["restarts"] + 1)
-    assert httpx.get(running.url("feedback") + "/health/live", timeout=5).status_code == 200
+    assert httpx.get(running.url("feedback") + "/health/live", timeout=30).status_code == 200
 
 
 def test_a_second_process_of_a_service_takes_another_port_and_leaves_again(
@@ -128,7 +128,7 @@ def test_what_no_service_can_read_is_listed_shown_and_refused_again(
 ) -> None:
     producer = Producer({"bootstrap.servers": running.addresses().kafka, "acks": "all"})
     producer.produce("guanxi.customers.v1", b"no event at all", partition=0)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     until(lambda: json.loads(guanxi(environ, "dead-letters", "list", "feedback", "--json").stdout) != [])
     (letter,) = json.loads(guanxi(environ, "dead-letters", "list", "feedback", "--json").stdout)
     assert letter["reason"] == "undecodable"
@@ -144,7 +144,7 @@ def test_what_is_too_large_to_be_set_aside_is_shown_from_where_it_lies(
     kafka = running.addresses().kafka
     producer = Producer({"bootstrap.servers": kafka, "acks": "all", "message.max.bytes": 1_040_000})
     producer.produce("guanxi.customers.v1", b"no event, much too long: " + b"x" * 999_950, partition=1)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
     def letters() -> list[dict[str, str]]:
         listed = json.loads(guanxi(environ, "dead-letters", "list", "feedback", "--json").stdout)
@@ -199,7 +199,7 @@ def test_ctrl_c_while_starting_stops_what_was_started(running: System, environ: 
     kafka = running.machine.data_dir / "kafka" / "kafka.pid"
     until(lambda: (found := read_pid(kafka)) is not None and found.alive())
     starting.send_signal(signal.SIGINT)
-    _, said = starting.communicate(timeout=90)
+    _, said = starting.communicate(timeout=240)
     assert starting.returncode == 1, said
     assert _all_processes(running) == []
 
@@ -220,14 +220,14 @@ def _emit(running: System, kind: str, data: dict[str, Any]) -> str:
         "data": data,
     }
     answer = httpx.post(
-        running.url("intake") + "/v1/events", json=event, headers={"authorization": f"Bearer {key}"}, timeout=30
+        running.url("intake") + "/v1/events", json=event, headers={"authorization": f"Bearer {key}"}, timeout=60
     )
     assert answer.status_code == 202, answer.text
     customer: str = answer.json()["customer_id"]
     return customer
 
 
-def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+def until(holds: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not come true"

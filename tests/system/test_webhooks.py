@@ -78,7 +78,7 @@ def subscribe(copy: Copy, url: str, *dimensions: str) -> dict[str, Any]:
         f"{copy.first('intake').url}/v1/subscriptions",
         json={"url": url, "dimensions": dimensions},
         headers={"authorization": f"Bearer {copy.key}"},
-        timeout=30,
+        timeout=60,
     )
     assert made.status_code == 201, made.text
     answer: dict[str, Any] = made.json()
@@ -175,10 +175,17 @@ def has_everything(one: Downstream, log: Log) -> None:
 
 def test_how_it_stands_is_shown(copy: Copy, both: list[Downstream]) -> None:
     headers = {"authorization": f"Bearer {copy.key}"}
-    shown = httpx.get(f"{copy.first(WEBHOOKS).url}/v1/deliveries", headers=headers, timeout=10).json()
-    (one,) = shown["subscriptions"]
-    assert (one["state"], one["waiting"], one["behind"], one["given_up"]) == ("open", 0, 0, 0)
-    metrics = httpx.get(f"{copy.first(WEBHOOKS).url}/metrics", timeout=10).text
+
+    def shown() -> dict[str, Any]:
+        """What was delivered this moment may still be about to be ticked off."""
+        (one,) = httpx.get(f"{copy.first(WEBHOOKS).url}/v1/deliveries", headers=headers, timeout=60).json()[
+            "subscriptions"
+        ]
+        return one if (one["state"], one["waiting"], one["behind"]) == ("open", 0, 0) else {}
+
+    one = eventually("nothing waits", shown)
+    assert one["given_up"] == 0
+    metrics = httpx.get(f"{copy.first(WEBHOOKS).url}/metrics", timeout=60).text
     assert 'guanxi_webhook_attempts_total{answer="204",outcome="delivered"}' in metrics
     assert one["id"] not in metrics
     assert len(QUICK.waits) > 10
@@ -186,7 +193,7 @@ def test_how_it_stands_is_shown(copy: Copy, both: list[Downstream]) -> None:
 
 def test_a_graceful_stop_is_quick_and_a_second_process_shares_the_work(copy: Copy, both: list[Downstream]) -> None:
     first = copy.first(WEBHOOKS)
-    assert copy.hold(first) < 10
+    assert copy.hold(first) < 20, "it goes when it is told to, not when it is killed after 30 s"
     assert first.said("will not go on") == 0
     second = copy.add(WEBHOOKS, ("tests.support.quick_deliver",), kept=True)
     copy.release(first)
