@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-import signal
 import socket
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -30,7 +29,7 @@ from services.intake.subscriptions_desk import SubscriptionDesk
 from services.intake.subscriptions_register import SubscriptionRegister
 from services.intake.ticks import Ticker
 from shared.clock import wall_clock
-from shared.ending import end
+from shared.ending import end, on_stop, together
 from shared.events.catalog import CUSTOMERS, SUBSCRIPTIONS, group_of, inputs_of
 from shared.privacy import BlindIndex, Secrets, SubscriptionSeal, Vault
 from shared.processing.connections import Kafka
@@ -64,9 +63,8 @@ class Parts:
 
     async def run(self) -> None:
         """Until cancelled, or until something is beyond help (FatalError)."""
-        async with asyncio.TaskGroup() as group:
-            for part in (self.publisher, self.intake, self.ticker, self.neighbours, self.pulse, self.subscriptions):
-                group.create_task(part.run())
+        parts = (self.publisher, self.intake, self.ticker, self.neighbours, self.pulse, self.subscriptions)
+        await together(*(part.run() for part in parts))
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> Parts:
@@ -149,20 +147,20 @@ async def run(settings: Settings) -> int:
 
 async def _serve(parts: Parts, bound: socket.socket) -> int:
     stopping = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
+    on_stop(stopping.set)
     working = asyncio.create_task(parts.run())
     serving = asyncio.create_task(serve_on(parts.app, bound))
     waiting = asyncio.create_task(stopping.wait())
     log.info("started", extra={"port": port_of(bound)})
     await asyncio.wait({working, serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    failed = not stopping.is_set()
-    await end(serving, waiting)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(0 if failed else STOP_WITHIN):
-            await parts.intake.drained()
-    (outcome,) = await end(working)
-    if failed:
-        error = outcome if isinstance(outcome, Exception) else None
-        log.error("intake stopped and will not go on by itself", exc_info=error)
-    return int(failed)
+    told = stopping.is_set()
+    served = await end(serving, waiting)
+    if told:
+        draining = asyncio.create_task(parts.intake.drained())
+        await asyncio.wait({draining, working}, timeout=STOP_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+        await end(draining)
+    error = next((one for one in [*await end(working), *served] if isinstance(one, Exception)), None)
+    if told and error is None:
+        return 0
+    log.error("intake stopped and will not go on by itself", exc_info=error)
+    return 1

@@ -17,6 +17,7 @@ from services.intake.publishing import Job, Publisher
 from services.intake.refusal import Refusal, Unavailable
 from services.intake.store import IntakeStore
 from shared.clock import SECOND, Clock, Instant
+from shared.ending import together
 from shared.privacy import Vault
 from shared.processing.ports import FatalError, TransientError
 
@@ -110,11 +111,7 @@ class Intake:
 
     async def run(self) -> None:
         """Until cancelled. Nothing is taken in before what was left unacknowledged stands in the queue."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._take_in())
-            group.create_task(self._look_for_forsaken())
-            group.create_task(self._answer_late())
-            group.create_task(self.erasures.run())
+        await together(self._take_in(), self._look_for_forsaken(), self._answer_late(), self.erasures.run())
 
     async def drained(self) -> None:
         while self._waiting or self._open or self._followers:  # noqa: ASYNC110 - only at the end of the process

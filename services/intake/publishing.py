@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from services.intake.batches import Accepted, Batch, messages
 from services.intake.domain import position
 from services.intake.store import IntakeStore
+from shared.ending import together
 from shared.processing.ports import LogWriter, TransientError
 
 PAUSE = 0.2
@@ -62,9 +63,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Until cancelled. FatalError: sending again cannot help."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._send())
-            group.create_task(self._write_down())
+        await together(self._send(), self._write_down())
 
     async def drained(self) -> None:
         """Returns when everything put so far is sent and written down."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from shared.clock import HOUR, SECOND, Clock, Instant
+from shared.ending import to_its_end
 from shared.processing.control import PAUSE_LASTS, ControlStore
 from shared.processing.document import Document
 from shared.processing.domain import Domain, Successive
@@ -86,12 +87,15 @@ class Rebuild:
         except BaseException:
             await self._control.ask_pause(0)
             raise
-        await self._control.switch(self._name, {n: replay.positions() for n, replay in enumerate(self._replays)})
+        positions = {n: replay.positions() for n, replay in enumerate(self._replays)}
+        with suppress(asyncio.CancelledError):  # too late: it is switched, and whoever asked is told so
+            await to_its_end(self._control.switch(self._name, positions))
         return sum(replay.applied for replay in self._replays)
 
     async def _come_up(self, report: Report) -> None:
         """To where the owners stand still, as they do until it is done."""
-        renewing = asyncio.create_task(self._renew())
+        done = asyncio.Event()
+        renewing = asyncio.create_task(self._renew(done))
         try:
             await self._catch_up("tail", range(len(self._replays)), report)
             await self._settle_rest()
@@ -99,8 +103,9 @@ class Rebuild:
                 raise FatalError("a worker went on before the rebuild was done; nothing was changed. Try again")
             await self._keep_versions()
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)  # none may land behind what ends the pause
+            done.set()
+            await asyncio.wait({renewing})  # none may land behind what ends the pause
+            renewing.exception()  # whether the pause held, those say who were to keep it
 
     async def _catch_up(self, phase: str, partitions: Iterable[int], report: Report) -> None:
         for number in partitions:
@@ -178,7 +183,7 @@ class Rebuild:
     async def _pause(self) -> None:
         self._asked = self._clock() + PAUSE_LASTS
         for _ in range(PAUSE_WITHIN * 10):
-            await self._control.ask_pause(self._clock() + PAUSE_LASTS)
+            await to_its_end(self._control.ask_pause(self._clock() + PAUSE_LASTS))
             await asyncio.sleep(0.1)
             if await self._all_still():
                 return
@@ -195,11 +200,13 @@ class Rebuild:
         keeps = {entry.partition: entry.keeps for entry in await self._control.progress()}
         return all(keeps.get(number, 0) >= self._asked for number in range(len(self._replays)))
 
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(PAUSE_LASTS / SECOND / 6)
+    async def _renew(self, done: asyncio.Event) -> None:
+        while not done.is_set():
             with suppress(TransientError):  # there are five more times before the pause ends
                 await self._control.ask_pause(self._clock() + PAUSE_LASTS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE_LASTS / SECOND / 6):
+                    await done.wait()
 
     async def _keep_versions(self) -> None:
         """The log knows them all; so does a database that was lost and is made anew."""

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import random
-import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +17,7 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from shared.clock import wall_clock
-from shared.ending import end
+from shared.ending import end, on_stop
 from shared.events.catalog import OUTPUT, group_of, inputs_of
 from shared.processing import mongo
 from shared.processing.connections import Kafka
@@ -140,8 +139,7 @@ class _Frame:
         return cls(worker, heartbeat, app, bound, partial(service.follow, premises) if service.follow else None)
 
     async def run(self) -> int:
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signum, self._stop)
+        on_stop(self._stop)
         running: list[Callable[[], Awaitable[None]]] = [partial(serve_on, self._app, self._bound), self._heartbeat.run]
         running += [self._following] if self._following is not None else []
         beside = [asyncio.create_task(self._beside(one)) for one in running]

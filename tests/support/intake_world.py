@@ -28,6 +28,7 @@ from services.intake.store import IntakeStore
 from services.intake.subscriptions_desk import SubscriptionDesk
 from services.intake.subscriptions_register import SubscriptionRegister
 from shared.clock import wall_clock
+from shared.ending import together
 from shared.events.catalog import CUSTOMERS, TOPICS
 from shared.events.codec import short_name
 from shared.privacy import BlindIndex, SubscriptionSeal, Vault
@@ -115,9 +116,7 @@ class IntakeWorld:
         return [short_name(record["type"]) for record in self.records()]
 
     async def _run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.publisher.run())
-            group.create_task(self.intake.run())
+        await together(self.publisher.run(), self.intake.run())
 
     def _app(self, writer: MemoryWriter) -> Any:
         database = self.store.database

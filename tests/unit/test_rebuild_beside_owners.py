@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -276,6 +277,51 @@ async def test_a_pause_is_renewed_also_after_the_store_did_not_answer_once(monke
         await at.leaves()
         await at.rebuild.run(lambda *_: None)
         assert len(asked) >= 4
+
+
+async def test_who_interrupts_the_switch_is_told_that_it_is_done() -> None:
+    """The driver's thread does it in any case: whoever read that nothing was changed would be deceived."""
+    async with beside(Counts(mended=True)) as at:
+        switching, switch = asyncio.Event(), at.control.switch
+
+        async def slowly(*switched: Any) -> None:
+            switching.set()
+            await asyncio.sleep(0.05)
+            await switch(*switched)
+
+        at.control.switch = slowly
+        await at.leaves()
+        rebuilding_it = asyncio.create_task(at.rebuild.run(lambda *_: None))
+        await switching.wait()
+        rebuilding_it.cancel()
+        assert await rebuilding_it == PEOPLE + 1, "purchases and the tick"
+        assert at.control.collection != "customers"
+
+
+async def test_no_pause_that_was_asked_for_lands_behind_its_end() -> None:
+    async with beside(Counts(mended=True)) as at:
+        asking, ask = asyncio.Event(), at.control.ask_pause
+        threads = set[asyncio.Task[None]]()
+
+        async def in_a_thread(until: int) -> None:
+            """As the driver does it: nobody's cancellation reaches it."""
+            threads.add(thread := asyncio.create_task(lands(until)))
+            asking.set()
+            await asyncio.shield(thread)
+
+        async def lands(until: int) -> None:
+            if until:
+                await asyncio.sleep(0.05)
+            await ask(until)
+
+        at.control.ask_pause = in_a_thread
+        rebuilding_it = asyncio.create_task(at.rebuild.run(lambda *_: None))
+        await asking.wait()
+        rebuilding_it.cancel()
+        await asyncio.wait({rebuilding_it})
+        await asyncio.gather(*threads)
+        assert rebuilding_it.cancelled()
+        assert not at.control.holds
 
 
 async def test_a_worker_is_not_still_before_its_last_batch_is_committed() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import signal
 import socket
 from collections.abc import Collection
 from contextlib import AsyncExitStack
@@ -25,7 +24,7 @@ from services.segmentation.webhooks.store import COLLECTIONS, DeliverStore
 from services.segmentation.webhooks.subscription_log import SubscriptionLog
 from services.segmentation.webhooks.verdicts import Policy
 from shared.clock import SECOND, wall_clock
-from shared.ending import end
+from shared.ending import end, on_stop
 from shared.events.catalog import DELIVER
 from shared.privacy import Secrets, SubscriptionSeal
 from shared.processing.commands import guarded
@@ -156,16 +155,15 @@ class _Erased:
 
 async def _serve(parts: Parts, bound: socket.socket) -> int:
     stopping = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
+    on_stop(stopping.set)
     working = [asyncio.create_task(part.run()) for part in (parts.follower, parts.dispatch)]
     serving = asyncio.create_task(serve_on(parts.app, bound))
     waiting = asyncio.create_task(stopping.wait())
     log.info("started", extra={"port": port_of(bound)})
     await asyncio.wait({*working, serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    failed = not stopping.is_set()
-    outcomes = await end(*working, serving, waiting)
-    if failed:
-        error = next((one for one in outcomes if isinstance(one, Exception)), None)
-        log.error("the deliverer stopped and will not go on by itself", exc_info=error)
-    return int(failed)
+    told = stopping.is_set()
+    error = next((one for one in await end(*working, serving, waiting) if isinstance(one, Exception)), None)
+    if told and error is None:
+        return 0
+    log.error("the deliverer stopped and will not go on by itself", exc_info=error)
+    return 1
