@@ -37,7 +37,7 @@ def delegate(service: str, arguments: list[str], *, serving: bool = True) -> NoR
     argv, environ = _command(service, arguments, serving)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(argv[0], argv, environ)
+    os.execve(argv[0], argv, environ)  # noqa: S606 - no shell is wanted
 
 
 def carry_out(service: str, arguments: list[str], *, quiet: bool = False) -> int:

@@ -9,7 +9,7 @@ import typer
 
 from shared.config_files import ConfigError
 from shared.events.catalog import PARTITIONS
-from shared.processing.garbage import collect_seldom, one_arena
+from shared.processing.garbage import prepare_heap
 from shared.processing.maintenance import Maintenance, open_maintenance
 from shared.processing.ports import FatalError, TransientError
 from shared.processing.service import Service, run
@@ -47,8 +47,7 @@ def service_app(service: Service) -> typer.Typer:
 def guarded(command: Callable[[Settings], Coroutine[Any, Any, int]], interrupted: str = "nothing was changed") -> int:
     """Runs it with the environment's settings; what fails is told with the way out, exit code 1. `interrupted`: what Ctrl-C
     leaves behind."""
-    one_arena()
-    collect_seldom()
+    prepare_heap()
     try:
         return asyncio.run(command(Settings.from_environment()))
     except TransientError as error:

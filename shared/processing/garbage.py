@@ -9,6 +9,12 @@ THRESHOLDS = (10_000, 20, 50)
 _ARENA_MAX = -8
 
 
+def prepare_heap() -> None:
+    """Of a process that works on customers; before its first thread, and after its imports."""
+    one_arena()
+    collect_seldom()
+
+
 def collect_seldom() -> None:
     """What is there already (modules, models, rules) stays for good and is never looked through again."""
     gc.collect()

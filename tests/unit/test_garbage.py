@@ -35,30 +35,22 @@ def test_cycles_are_still_freed_and_what_was_there_before_is_left_alone() -> Non
     assert len(kept) == 3 * THRESHOLDS[0]
 
 
+ROOT = Path(__file__).parent.parent.parent
 HEAPS = """
-import ctypes, sys, threading
+import sys
 from shared.processing.garbage import one_arena
+from tests.support.heaps import heaps
 if sys.argv[1] == "one" and not one_arena():
     sys.exit(77)
-kept = []
-threads = [threading.Thread(target=lambda: kept.extend(bytearray(10_000) for _ in range(100))) for _ in range(4)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-libc = ctypes.CDLL(None)
-libc.fopen.restype = ctypes.c_void_p
-file = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
-libc.malloc_info(0, file)
-libc.fclose(file)
+print(heaps())
 """
 
 
+def heaps_with(arenas: str) -> int:
+    command = [sys.executable, "-c", HEAPS, arenas]
+    return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120).stdout)
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="skipped, because only glibc has arenas to count")
-def test_threads_allocate_from_one_arena(tmp_path: Path) -> None:
-    heaps = {}
-    for arenas in ("many", "one"):
-        told = tmp_path / arenas
-        subprocess.run([sys.executable, "-c", HEAPS, arenas, str(told)], check=True, timeout=120)
-        heaps[arenas] = told.read_text().count("<heap nr=")
-    assert heaps["one"] == 1 < heaps["many"]
+def test_threads_allocate_from_one_arena() -> None:
+    assert heaps_with("one") == 1 < heaps_with("many")
