@@ -5,24 +5,31 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, suppress
+from itertools import islice
+from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, Protocol
 
 from shared.clock import Instant
 from shared.events.catalog import CUSTOMERS, group_of
 from shared.processing.connections import Kafka
 from shared.processing.domain import Domain
-from shared.processing.garbage import collect_seldom
+from shared.processing.garbage import prepare_heap
 from shared.processing.ports import FatalError, LogScanner, TransientError
 from shared.processing.replay import Replay
 from shared.settings import Settings
 
 STEP = 5_000
 """Records between two words on progress."""
-POLL_SECONDS = 0.5
+TOLD_SECONDS = 0.5
+ENDING_SECONDS = 5
+"""A process closes its pipe a moment before one can see how it ended."""
 
+Task = tuple[int, int]
+"""A partition, and where to stop in it."""
+Said = tuple[str, int, Any]
+"""`applied`, `answer` or `failed`; of which partition; and how many records, which answer or why."""
 Report = Callable[[int], None]
 """Called with how many records of the partition were applied."""
 
@@ -88,36 +95,80 @@ def sweep(
     question: Question, stops: Mapping[int, int], settings: Settings, processes: int, told: Callable[[Progress], None]
 ) -> Iterator[Any]:
     """Answers as they come, in any order; `told` about twice a second. Raises Lost, TransientError, FatalError."""
-    context = multiprocessing.get_context("spawn")
-    tasks, answers = context.SimpleQueue(), context.SimpleQueue()
     # Largest first, so that no process is left alone with a long one.
-    for number in sorted(stops, key=lambda number: -stops[number]):
-        tasks.put((number, stops[number]))
-    workers = [
-        context.Process(target=_work, args=(question, settings, tasks, answers), daemon=True) for _ in range(processes)
-    ]
-    for worker in workers:
-        tasks.put(None)
-        worker.start()
-    try:
-        yield from _collected(stops, answers, workers, told)
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.join()
+    tasks = iter(sorted(stops.items(), key=lambda task: -task[1]))
+    with ExitStack() as stack:
+        workers = [_Worker(question, settings, stack) for _ in range(min(processes, len(stops)))]
+        for worker, task in zip(workers, islice(tasks, len(workers)), strict=True):
+            worker.give(task)
+        yield from _collected(stops, _heard(workers, tasks), told)
 
 
-def _collected(
-    stops: Mapping[int, int], answers: Any, workers: Sequence[BaseProcess], told: Callable[[Progress], None]
-) -> Iterator[Any]:
+class _Worker:
+    """A process of ours, and our end of its pipe: it has the other, alone, so that each hears of the other's end."""
+
+    def __init__(self, question: Question, settings: Settings, stack: ExitStack) -> None:
+        # A process that is spawned is handed its own end only; a forked one would have all that are open.
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(question, settings, theirs), daemon=True)
+        self._number = -1
+        with theirs:
+            self._process.start()
+        stack.callback(self._end)
+
+    def give(self, task: Task) -> None:
+        """Raises Lost."""
+        self._number = task[0]
+        try:
+            self.pipe.send(task)
+        except ConnectionError as error:
+            raise self._lost() from error
+
+    def hear(self) -> Said:
+        """Raises Lost, also in the middle of a word."""
+        try:
+            said: Said = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise self._lost() from error
+        return said
+
+    def _lost(self) -> Lost:
+        self._process.join(ENDING_SECONDS)
+        code = self._process.exitcode
+        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        who = f"process {self._process.pid}, which read partition {self._number},"
+        return Lost(f"{who} was ended ({how}); run the command again")
+
+    def _end(self) -> None:
+        self.pipe.close()
+        self._process.kill()
+        self._process.join()
+
+
+def _heard(workers: Iterable[_Worker], tasks: Iterator[Task]) -> Iterator[Said]:
+    """All they say, until all is answered; who answers is given the next task, or may go."""
+    busy: dict[Any, _Worker] = {worker.pipe: worker for worker in workers}
+    while busy:
+        for pipe in wait(busy):
+            said = busy[pipe].hear()
+            if said[0] == "answer":
+                _go_on(busy, pipe, tasks)
+            yield said
+
+
+def _go_on(busy: dict[Any, _Worker], pipe: Any, tasks: Iterator[Task]) -> None:
+    task = next(tasks, None)
+    if task is None:
+        del busy[pipe]
+        pipe.close()
+    else:
+        busy[pipe].give(task)
+
+
+def _collected(stops: Mapping[int, int], heard: Iterable[Said], told: Callable[[Progress], None]) -> Iterator[Any]:
     applied, done, said = dict.fromkeys(stops, 0), 0, 0.0
-    while done < len(stops):
-        if answers.empty():
-            if any(worker.exitcode for worker in workers):
-                raise Lost("a process that read the log was ended; run the command again")
-            time.sleep(POLL_SECONDS / 10)
-            continue
-        kind, number, content = answers.get()
+    for kind, number, content in heard:
         if kind == "failed":
             raise TransientError(content)
         if kind == "applied":
@@ -125,29 +176,29 @@ def _collected(
         else:
             done += 1
             yield content
-        if time.monotonic() - said > POLL_SECONDS or done == len(stops):
+        if time.monotonic() - said > TOLD_SECONDS or done == len(stops):
             said = time.monotonic()
             told(Progress(sum(applied.values()), sum(stops.values()), done))
 
 
-def _work(question: Question, settings: Settings, tasks: Any, answers: Any) -> None:
-    """In a process of its own; who began it ends it."""
+def _work(question: Question, settings: Settings, pipe: Connection) -> None:
+    """In a process of its own, which ends when the pipe does: there is nothing more to do, or nobody to do it for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    collect_seldom()
-    with suppress(BrokenPipeError, EOFError):
+    prepare_heap()
+    with suppress(ConnectionError, EOFError):
         try:
-            asyncio.run(_answer(question, settings, tasks, answers))
+            asyncio.run(_answer(question, settings, pipe))
         except (TransientError, FatalError) as error:
-            answers.put(("failed", -1, str(error)))
+            pipe.send(("failed", -1, str(error)))
 
 
-async def _answer(question: Question, settings: Settings, tasks: Any, answers: Any) -> None:
+async def _answer(question: Question, settings: Settings, pipe: Connection) -> None:
     async with AsyncExitStack() as stack:
         scanner = Kafka(settings, "segmentation-sweep", stack).scanner()
-        while (task := tasks.get()) is not None:
-            number, stop = task
+        while True:
+            number, stop = pipe.recv()
 
             def report(applied: int, number: int = number) -> None:
-                answers.put(("applied", number, applied))
+                pipe.send(("applied", number, applied))
 
-            answers.put(("answer", number, await question.ask(number, stop, scanner, report)))
+            pipe.send(("answer", number, await question.ask(number, stop, scanner, report)))
