@@ -6,6 +6,7 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,7 +80,11 @@ def told(progress):
     time.sleep(int(sys.argv[2]))
 
 question = getattr(questions, sys.argv[1])()
-list(sweep(question, dict.fromkeys(range(20), 1), Settings.from_environment({}, Path("/nonexistent")), 2, told))
+try:
+    print("asked", flush=True)
+    list(sweep(question, dict.fromkeys(range(20), 1), Settings.from_environment({}, Path("/nonexistent")), 2, told))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
 """
 
 
@@ -98,6 +103,12 @@ def asking(question: str, pause: int) -> "Iterator[subprocess.Popen[str]]":
         process.communicate()
 
 
+def hear(process: "subprocess.Popen[str]", word: str) -> None:
+    assert process.stdout is not None
+    while (line := process.stdout.readline().strip()) != word:
+        assert line, f"it ended before it said {word}"
+
+
 @pytest.mark.parametrize(
     ("question", "pause", "signum"),
     [("Copious", 600, signal.SIGTERM), ("Endless", 0, signal.SIGKILL)],
@@ -105,12 +116,21 @@ def asking(question: str, pause: int) -> "Iterator[subprocess.Popen[str]]":
 )
 def test_who_is_killed_takes_all_its_processes_along_in_silence(question: str, pause: int, signum: int) -> None:
     with asking(question, pause) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "told\n"
+        hear(process, "told")
         process.send_signal(signum)
         # The end of what it says is the end of all who could say something: they have its output too.
         said, _ = process.communicate(timeout=20)
     assert set(said.split()) <= {"told"}
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.2, 0.4])
+def test_an_interruption_that_all_hear_is_told_by_none_but_who_asked_even_while_they_start(after: float) -> None:
+    with asking("Endless", 0) as process:
+        hear(process, "asked")
+        time.sleep(after)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=20)
+    assert set(said.split()) - {"told"} == {"interrupted"}
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="skipped, because only glibc has arenas to count")

@@ -6,8 +6,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, Protocol
 
@@ -113,7 +114,7 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(question, settings, theirs), daemon=True)
         self._number = -1
-        with theirs:
+        with theirs, _deaf():
             self._process.start()
         stack.callback(self._end)
 
@@ -144,6 +145,18 @@ class _Worker:
         self.pipe.close()
         self._process.kill()
         self._process.join()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What starts in here never hears Ctrl-C, from its first import on; we hear it afterwards, and end what we started."""
+    # It starts with the first process otherwise, and lifts the block.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _heard(workers: Iterable[_Worker], tasks: Iterator[Task]) -> Iterator[Said]:
@@ -183,7 +196,6 @@ def _collected(stops: Mapping[int, int], heard: Iterable[Said], told: Callable[[
 
 def _work(question: Question, settings: Settings, pipe: Connection) -> None:
     """In a process of its own, which ends when the pipe does: there is nothing more to do, or nobody to do it for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare_heap()
     with suppress(ConnectionError, EOFError):
         try:
