@@ -68,7 +68,11 @@ class Daemon:
     def spawn(self) -> Identity:
         self.home.mkdir(parents=True, exist_ok=True)
         found = spawn(self.argv, self.log, {**os.environ, **self.environ})
-        write_pid(self._pid_file, found)
+        try:
+            write_pid(self._pid_file, found)
+        except BaseException:
+            stop(found, self.stop_seconds)  # nobody would find it again
+            raise
         return found
 
     def wait_ready(self, seconds: float = 60.0) -> None:

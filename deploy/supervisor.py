@@ -4,10 +4,11 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from threading import Event
+from types import FrameType
 
 import httpx
 
@@ -103,9 +104,13 @@ class Worker:
             self.restarts += 1
 
     def start(self, now: float) -> None:
+        """What the machine refuses counts as a process that died at once."""
         self.began, self.not_before = now, 0.0
-        if self.daemon.identity is None:
-            self.daemon.spawn()
+        try:
+            if self.daemon.identity is None:
+                self.daemon.spawn()
+        except OSError as error:
+            _say(f"{self.daemon.name} could not be started: {error}")
 
     def state(self) -> WorkerState:
         identity = self.daemon.identity
@@ -125,25 +130,48 @@ class Supervisor:
         self._plan = plan
         self._ports = ports
         self._workers: dict[tuple[str, int], Worker] = {}
-        self._stopping = Event()
+        self._stopping = False
+        self._said = ""
 
     def run(self) -> None:
-        """Until SIGTERM; then all services stop at once, each within its own time."""
+        """Until SIGTERM; then all services stop at once, each within its own time. So they do if it fails."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stopping.set())
-        while not self._stopping.is_set():
+            signal.signal(number, self._stop)
+        try:
+            while not self._stopping:
+                self._turn()
+                time.sleep(LOOK_SECONDS)
+        finally:
+            stop_all(_running(self._workers.values()))
+            self._plan.show([])
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        """No lock and no Event: the signal may come while this very thread holds it."""
+        self._stopping = True
+
+    def _turn(self) -> None:
+        """What the machine refuses for a moment, such as room on the disk, is tried again at the next."""
+        try:
             self._fit()
             for worker in self._workers.values():
                 worker.tend(time.monotonic())
             self._plan.show([worker.state() for worker in self._workers.values()])
-            self._stopping.wait(LOOK_SECONDS)
-        stop_all([identity for w in self._workers.values() if (identity := w.daemon.identity)])
-        self._plan.show([])
+            self._said = ""
+        except OSError as error:
+            self._complain(str(error))
+
+    def _complain(self, words: str) -> None:
+        """Once for as long as it lasts."""
+        if words != self._said:
+            _say(f"tried again until it goes: {words}")
+        self._said = words
 
     def _fit(self) -> None:
         wanted = {(service, n) for service, count in self._plan.wanted().items() for n in range(1, count + 1)}
-        surplus = [self._workers.pop(key) for key in sorted(set(self._workers) - wanted)]
-        stop_all([identity for w in surplus if (identity := w.daemon.identity)])
+        surplus = sorted(set(self._workers) - wanted)
+        stop_all(_running(self._workers[key] for key in surplus))
+        for key in surplus:
+            del self._workers[key]
         for service, number in sorted(wanted - set(self._workers)):
             worker = self._worker(service, number)
             worker.start(time.monotonic())
@@ -166,10 +194,20 @@ def stop_all(found: list[Identity]) -> None:
         stop(identity, max(0.1, deadline - time.monotonic()))
 
 
+def _running(workers: Iterable[Worker]) -> list[Identity]:
+    return [identity for worker in workers if (identity := worker.daemon.identity)]
+
+
 def main() -> None:
     """`python -m deploy.supervisor HOME PORTS`, started by `guanxi up`; the environment is the services'."""
     home, ports = sys.argv[1:]
     Supervisor(Plan(Path(home)), json.loads(ports)).run()
+
+
+def _say(text: str) -> None:
+    """Where the disk is full, the log takes nothing either."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _write(path: Path, data: object) -> None:

@@ -1,5 +1,6 @@
 """Background processes: found again, never mistaken for others, stopped for sure."""
 
+import errno
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import processes
 from deploy.processes import Daemon, Identity, StartError, free_port, port_taken, read_pid, this_process, write_pid
 
 SLEEP = ("sleep", "60")
@@ -82,6 +84,26 @@ def test_a_process_that_never_gets_ready_is_told_apart_from_a_dead_one(sleeper: 
     sleeper.ready = lambda: False
     with pytest.raises(StartError, match="not ready within"):
         sleeper.start(0.2)
+
+
+def test_a_process_whose_pid_could_not_be_written_is_not_left_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[Identity] = []
+    write_pid = processes.write_pid
+
+    def refuses(_path: Path, found: Identity) -> None:
+        began.append(found)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(processes, "write_pid", refuses)
+    daemon = Daemon("sleeper", tmp_path, ("sleep", "60"), lambda: True)
+    with pytest.raises(OSError, match="No space"):
+        daemon.spawn()
+    assert [found.alive() for found in began] == [False]
+    monkeypatch.setattr(processes, "write_pid", write_pid)
+    daemon.start()
+    daemon.stop()
 
 
 @pytest.mark.parametrize("text", ["", "word 5", "  "])
