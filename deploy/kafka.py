@@ -41,13 +41,13 @@ class LocalKafka(LocalServer):
             self._daemon = Daemon("kafka", self.home, (), lambda: answers(self.bootstrap))
         return self._daemon
 
-    def start(self, seconds: float = 90.0) -> None:
+    def begin(self) -> None:
         """Formats its data directory the first time. Raises StartError, MissingTool."""
         if self.daemon.identity is None:
             if port_taken(self.port):
                 raise StartError(f"port {self.port} is taken by another program: set GUANXI_KAFKA_PORT to a free one")
             self._prepare()
-        self.daemon.start(seconds)
+            self.daemon.spawn()
 
     def _prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)

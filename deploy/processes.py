@@ -127,9 +127,18 @@ class LocalServer:
     def daemon(self) -> Daemon:
         raise NotImplementedError
 
-    def start(self, seconds: float = 90.0) -> None:
-        """Returns when it answers. Raises StartError, MissingTool."""
+    def begin(self) -> None:
+        """Its process, where it does not run; that it answers is waited for apart. Raises StartError, MissingTool."""
         raise NotImplementedError
+
+    def wait_ready(self, seconds: float = 90.0) -> None:
+        """Raises StartError."""
+        self.daemon.wait_ready(seconds)
+
+    def start(self) -> None:
+        """Returns when it answers. Raises StartError, MissingTool."""
+        self.begin()
+        self.wait_ready()
 
     def stop(self) -> None:
         self.daemon.stop()

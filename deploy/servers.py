@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 from deploy import kafka, store
 from deploy.cache import Cache, MissingTool, Say
 from deploy.kafka import LocalKafka
-from deploy.processes import StartError
+from deploy.processes import LocalServer, StartError
 from deploy.settings import Machine
 from deploy.store import LocalStore
 
@@ -124,11 +122,13 @@ class Servers:
         return Addresses(named["kafka"] or self.local_kafka.bootstrap, named["mongo"] or self.local_store.url, layer)
 
     def _local_up(self, missing: list[str]) -> None:
-        """Both at once: each takes a second or two, of which most is waiting."""
-        starts: dict[str, Callable[[], None]] = {"kafka": self.local_kafka.start, "mongo": self.local_store.start}
-        with ThreadPoolExecutor(2) as pool:
-            for started in [pool.submit(starts[name]) for name in missing]:
-                started.result()
+        """Both come up beside each other, without threads: Ctrl-C is heard at once, and after it nothing more begins."""
+        servers: dict[str, LocalServer] = {"kafka": self.local_kafka, "mongo": self.local_store}
+        begun = [servers[name] for name in missing]
+        for server in begun:
+            server.begin()
+        for server in reversed(begun):  # the store first: to answer, a fresh mongod has to be made a replica set
+            server.wait_ready()
 
     def _compose_up(self, missing: list[str]) -> None:
         self._volumes.touch()

@@ -34,7 +34,7 @@ class LocalStore(LocalServer):
             self._daemon = Daemon("store", self.home, (), lambda: answers(self.url))
         return self._daemon
 
-    def start(self, seconds: float = 90.0) -> None:
+    def begin(self) -> None:
         """Raises StartError, MissingTool."""
         if self.daemon.identity is None:
             if port_taken(self.port):
@@ -43,7 +43,7 @@ class LocalStore(LocalServer):
             mongod = shutil.which("mongod")
             self.daemon.argv = self._mongod(mongod) if mongod else self._local()
             self.daemon.ready = (lambda: primary(self.url)) if mongod else (lambda: answers(self.url))
-        self.daemon.start(seconds)
+            self.daemon.spawn()
 
     def _mongod(self, binary: str) -> list[str]:
         return [binary, "--replSet", "guanxi", "--bind_ip", "127.0.0.1", "--port", str(self.port),

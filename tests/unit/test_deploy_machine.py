@@ -180,16 +180,16 @@ def test_a_stranger_is_named_also_while_the_rest_of_ours_runs(free: Machine, tmp
 def test_a_first_start_that_lacks_a_tool_says_how_to_stop_the_rest(
     free: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def starts(server: LocalKafka, seconds: float = 90) -> None:
+    def begins(server: LocalKafka) -> None:
         server.daemon.argv = (sys.executable, "-m", "http.server", str(server.port), "--bind", "127.0.0.1")
         server.daemon.ready = lambda: port_taken(server.port)
         server.daemon.start()
 
-    def lacks(_store: LocalStore, seconds: float = 90) -> None:
+    def lacks(_store: LocalStore) -> None:
         raise MissingTool("cargo is missing: curl https://sh.rustup.rs -sSf | sh")
 
-    monkeypatch.setattr(LocalKafka, "start", starts)
-    monkeypatch.setattr(LocalStore, "start", lacks)
+    monkeypatch.setattr(LocalKafka, "begin", begins)
+    monkeypatch.setattr(LocalStore, "begin", lacks)
     monkeypatch.setattr(running, "system", lambda: System(free, print))
     with pytest.raises(Failure, match=r"(?s)cargo is missing.*guanxi down"):
         running.up()

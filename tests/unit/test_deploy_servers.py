@@ -123,8 +123,8 @@ def test_a_start_elsewhere_that_fails_does_not_forget_the_containers(
     tmp_path: Path, said: list[str], contained: System, docker: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contained.servers.up()
-    monkeypatch.setattr(LocalKafka, "start", _lacks)
-    monkeypatch.setattr(LocalStore, "start", _lacks)
+    monkeypatch.setattr(LocalKafka, "begin", _lacks)
+    monkeypatch.setattr(LocalStore, "begin", _lacks)
     with pytest.raises(MissingTool):
         copy(tmp_path, said, GUANXI_LAYER="local").servers.up()
     contained.down()
@@ -203,7 +203,7 @@ def test_a_named_server_that_does_not_answer_starts_nothing(tmp_path: Path, said
     assert named.servers.known() is None
 
 
-def _lacks(_server: object, seconds: float = 90) -> None:
+def _lacks(_server: object) -> None:
     raise MissingTool("cargo is missing: curl https://sh.rustup.rs -sSf | sh")
 
 
