@@ -1,23 +1,27 @@
-"""Connections to Kafka: the one module that builds brokers, consumers, producers and admin clients."""
+"""Connections to Kafka: the one module that builds brokers, consumers, producers and admin clients, and closes them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as Place
 from aiokafka import errors as kafka_errors
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.security import parse_security
 from faststream.security import BaseSecurity
 
+from shared.processing.kafka_closing import AT_ONCE, FAREWELL, apart, cancel, gone
 from shared.processing.ports import FatalError, TransientError
 from shared.processing.records import Committed, TopicPartition
+
+T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds after which a request's outcome counts as unknown."""
@@ -127,23 +131,24 @@ class KafkaConnection:
         try:
             yield client
         finally:
-            await client.close()
+            await cut_off(client)
 
     async def _admin(self) -> AIOKafkaAdminClient | None:
         client = AIOKafkaAdminClient(
             bootstrap_servers=self.bootstrap, client_id=self.client_id, **parse_security(self.security)
         )
+        knows_a_broker = False
         try:
             await client.start()
-            if (await client.describe_cluster())["brokers"]:
-                return client
+            knows_a_broker = bool((await client.describe_cluster())["brokers"])
         except _REFUSED:
-            await client.close()
             raise
         except (kafka_errors.KafkaError, OSError):
             pass
-        await client.close()
-        return None
+        finally:
+            if not knows_a_broker:
+                await cut_off(client)
+        return client if knows_a_broker else None
 
 
 def subscribe(
@@ -272,6 +277,39 @@ async def start_or_stop(client: Any) -> None:
 
 async def stop_quietly(client: Any) -> None:
     """A client that cannot even say goodbye is left to the broker's session timeout."""
-    with suppress(kafka_errors.KafkaError, TimeoutError, OSError):
-        async with asyncio.timeout(10):
-            await client.stop()
+    try:
+        await apart(client.stop(), FAREWELL)
+    finally:
+        await cut_off(client)
+
+
+async def cut_off(client: Any) -> None:
+    """Ends what a broker, consumer, producer or admin client still has, without a goodbye; nothing where it has stopped."""
+    for one in _consumers(client) if isinstance(client, KafkaBroker) else [client]:
+        tasks, connections = _held(one, asyncio.Task), _held(one, AIOKafkaClient)
+        cancel(tasks)
+        for connected in connections:
+            _throw_away_unsent(connected)
+            await apart(connected.close(), AT_ONCE)
+        await gone(tasks)
+
+
+def _consumers(broker: KafkaBroker) -> list[Any]:
+    found: list[Any] = [getattr(subscriber, "consumer", None) for subscriber in broker.subscribers]
+    return [consumer for consumer in found if consumer is not None]
+
+
+def _held(client: Any, kind: type[T]) -> set[T]:
+    """By the client itself and by its parts that have tasks."""
+    parts = [client, *(getattr(client, name, None) for name in ("_coordinator", "_fetcher", "_sender"))]
+    values = [value for part in parts if part is not None for value in vars(part).values()]
+    values += [member for value in values if isinstance(value, set) for member in value]
+    return {value for value in values if isinstance(value, kind)}
+
+
+def _throw_away_unsent(client: AIOKafkaClient) -> None:
+    """Closing waits until everything is sent, and a broker that fell silent takes nothing for a quarter of an hour."""
+    for connection in client._conns.values():  # noqa: SLF001  # nothing public leads to them
+        transport = getattr(connection._protocol, "_transport", None)  # noqa: SLF001  # its writer is gone once it closes
+        if transport is not None:
+            transport.abort()

@@ -67,17 +67,20 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def stop(self) -> None:
         """Gives the partitions up as a rebalance would, then leaves the group, so that others need not wait for our session."""
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.gather(self._polling, return_exceptions=True)
-            self._polling = None
         self._epoch += 1
         owned, self._owned = self._owned, frozenset()
         try:
+            await self._end_poll()
             if owned:
                 await self._revoked(owned)
         finally:
             await stop_quietly(self._broker)
+
+    async def _end_poll(self) -> None:
+        polling, self._polling = self._polling, None
+        if polling is not None:
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
 
     async def on_partitions_revoked(self, revoked: Collection[Place]) -> None:
         """aiokafka's callback; it would only log what we raise, so the next fetch raises it."""
