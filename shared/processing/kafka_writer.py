@@ -3,14 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from shared.processing.kafka import PATIENCE, KafkaConnection, start_or_stop, translated
+from shared.processing.kafka import PATIENCE, KafkaConnection, cut_off, start_or_stop, translated
+from shared.processing.kafka_closing import FAREWELL, apart
 from shared.processing.partitioner import partition_of
 from shared.processing.ports import FatalError, TransientError, refuse_too_large
 from shared.processing.records import Message, TopicPartition
@@ -58,20 +58,12 @@ class Lifetime:
             return
         self._over.set_result(None)
         self.producer._closed = True  # noqa: SLF001  # the public way to stop waits for what cannot be sent
-        sending = self.producer._sender.sender_task  # noqa: SLF001
-        sending.cancel()
-        with suppress(KafkaError, OSError):
-            await self.producer.client.close()
-        _, alive = await asyncio.wait({sending}, timeout=1)
-        if alive:  # it waits for a request, or for metadata that will not come
-            sending.cancel()
-            await asyncio.wait({sending}, timeout=1)
+        await cut_off(self.producer)
 
     async def flush(self) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
-                await self.producer.stop()
-        except (KafkaError, TimeoutError, OSError):
+            await apart(self.producer.stop(), FAREWELL)
+        finally:
             await self.end()
 
 
@@ -96,8 +88,10 @@ class KafkaWriter:
             await self.lifetime()
 
     async def stop(self) -> None:
-        """What was handed to `publish` is sent before the connection closes."""
-        await asyncio.gather(*(lane.task for lane in self._lanes.values() if lane.task), return_exceptions=True)
+        """What was handed to `publish` is sent before the connection closes, unless its time ends first."""
+        sending = {lane.task for lane in self._lanes.values() if lane.task}
+        if sending:
+            await asyncio.wait(sending, timeout=PATIENCE)
         lifetime, self._lifetime = self._lifetime, None
         if lifetime is not None:
             await lifetime.flush()
@@ -108,7 +102,7 @@ class KafkaWriter:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE
         for topic in {message.topic for message in messages} - self._counts.keys():
-            await self._count(topic)
+            await self._count(topic, deadline)
         parcels: dict[TopicPartition, Parcel] = {}
         places = [self._place(message) for message in messages]
         for message, place in zip(messages, places, strict=True):
@@ -127,10 +121,10 @@ class KafkaWriter:
         for result in sorted((r for r in results if r is not None), key=lambda r: not isinstance(r, FatalError)):
             raise result
 
-    async def _count(self, topic: str) -> None:
+    async def _count(self, topic: str, deadline: float) -> None:
         with translated(f"publishing to {topic}"):
-            lifetime = await self.lifetime()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout_at(deadline):
+                lifetime = await self.lifetime()
                 self._counts[topic] = len(await lifetime.producer.partitions_for(topic))
 
     def _place(self, message: Message) -> TopicPartition:
@@ -180,7 +174,8 @@ class Lane:
                 self._fail_all(error if isinstance(error, FatalError) else FatalError(f"publishing failed: {error!r}"))
 
     async def _send_one_batch(self) -> None:
-        lifetime = await self._writer.lifetime()
+        async with asyncio.timeout_at(self._queue[0].deadline):
+            lifetime = await self._writer.lifetime()
         batch = lifetime.producer.create_batch()
         count = self._fill(batch)
         left = self._queue[0].deadline - asyncio.get_running_loop().time()
