@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata
@@ -72,7 +73,8 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._end_poll()
             if owned:
-                await self._revoked(owned)
+                with suppress(TransientError):
+                    await self._revoked(owned)
         finally:
             await stop_quietly(self._broker)
 

@@ -1,12 +1,13 @@
 """A log in memory, with the semantics of Kafka and without chance: tests and the simulation drive it."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from shared.clock import Clock, Instant
 from shared.processing.memory_group import Group
 from shared.processing.partitioner import partition_of
-from shared.processing.ports import Assigned, FatalError, Revoked, Sleeper, refuse_too_large
+from shared.processing.ports import Assigned, FatalError, Revoked, Sleeper, TransientError, refuse_too_large
 from shared.processing.records import Committed, Fetched, Message, Record, TopicPartition
 
 
@@ -96,7 +97,8 @@ class MemoryReader:
 
     async def stop(self) -> None:
         self._coordinating = True
-        await self._give_up()
+        with suppress(TransientError):
+            await self._give_up()
         self._group.leave(self.member)
 
     def expire(self) -> None:

@@ -42,7 +42,9 @@ class LogReader(Protocol):
     async def start(self, assigned: Assigned, revoked: Revoked) -> None:
         """Joins. `revoked` is awaited before partitions go, `assigned` after they came, before any of their records."""
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Gives up what is owned and leaves the group. No TransientError: what cannot be committed any more is read again by
+        whoever comes next, and what ended its owner is not to be covered by that."""
 
     async def fetch(self, limit: int, wait: float, full: frozenset[TopicPartition] = frozenset()) -> Fetched:
         """At most `limit` records of the partitions owned, but for those that are `full`, after at most `wait` seconds; empty

@@ -1,5 +1,6 @@
 """Following a log beside the engine: what took effect is committed, everything else comes again."""
 
+import asyncio
 import random
 from collections.abc import Collection, Mapping, Sequence
 
@@ -160,3 +161,23 @@ async def test_what_was_fetched_across_a_rebalance_is_fetched_again() -> None:
 
 async def nothing_done(_partitions: Collection[TopicPartition]) -> None:
     return
+
+
+class Waits(MemoryReader):
+    """Kafka answers no commit any more."""
+
+    async def commit(self, positions: Mapping[TopicPartition, Committed]) -> bool:
+        raise TransientError("kafka does not answer")
+
+
+async def test_who_is_told_to_go_while_kafka_is_away_goes() -> None:
+    """Its last commit fails: that is no reason to follow again."""
+    log, listening = a_log(10), Listening()
+    retry = Retry(asyncio.sleep, wall_clock, random.Random(1))
+    follower = Follower(lambda: Waits(log, "g", ["t"], "a"), listening, retry, lambda: False, asyncio.sleep)
+    following = asyncio.create_task(follower.run())
+    while not listening.taken:  # noqa: ASYNC110 - a list tells nobody
+        await asyncio.sleep(0.01)
+    following.cancel()
+    await asyncio.wait({following}, timeout=5)
+    assert following.cancelled()
