@@ -5,7 +5,7 @@ from fastapi.responses import JSONResponse
 
 from services.intake.checking import Sender
 from services.intake.refusal import Refusal, Unavailable
-from shared.web.keys import KeyRing, Principal
+from shared.web.keys import Principal
 from shared.web.problems import Problem, invalid, respond
 
 RETRY_AFTER = {"retry-after": "2"}
@@ -27,16 +27,6 @@ def answer_refusals(app: FastAPI) -> None:
 async def _on_refusal(_request: Request, refusal: Exception) -> JSONResponse:
     assert isinstance(refusal, Refusal)  # noqa: S101 - registered for this class only
     return respond(problem(refusal))
-
-
-def authenticated(request: Request) -> Principal:
-    """For routes outside FastAPI's dependencies. Problem 401 without a valid key."""
-    ring: KeyRing = request.app.state.ring
-    kind, _, key = request.headers.get("authorization", "").partition(" ")
-    principal = ring.principal(key.strip()) if kind.lower() == "bearer" else None
-    if principal is None:
-        raise Problem(401, "A valid API key is required", headers={"WWW-Authenticate": "Bearer"})
-    return principal
 
 
 def sender_of(principal: Principal) -> Sender:

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.routing import Route
 
 from services.intake import shapes
-from services.intake.answering import authenticated, problem, sender_of
+from services.intake.answering import problem, sender_of
 from services.intake.batches import Accepted
 from services.intake.checking import Checker, Sender, Stamp
 from services.intake.contracts import accepted_types, submission_model
@@ -16,6 +16,7 @@ from services.intake.domain import Offer
 from services.intake.processor import Answer, Intake
 from services.intake.refusal import Refusal
 from shared.clock import Clock
+from shared.web.keys import caller
 from shared.web.problems import MEDIA_TYPE, Problem
 
 PATH = "/v1/events"
@@ -33,7 +34,7 @@ class EventDoor:
         return Route(PATH, self.post, methods=["POST"])
 
     async def post(self, request: Request) -> JSONResponse:
-        principal = authenticated(request)
+        principal = caller(request)
         if not (principal.may("emit") or principal.may("staff")):
             raise Problem(403, "This key may not do that", "The scope emit is required.")
         body = await request.body()

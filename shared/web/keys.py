@@ -148,16 +148,23 @@ async def on_broken_file(_request: Request, error: Exception) -> JSONResponse:
     return respond(Problem(503, "Not available now", "The keys of this service cannot be read.", headers=RETRY))
 
 
+def caller(request: Request) -> Principal:
+    """Problem 401 without a valid key."""
+    ring: KeyRing = request.app.state.ring
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    principal = ring.principal(key.strip()) if kind.lower() == "bearer" else None
+    if principal is None:
+        raise Problem(401, "A valid API key is required", headers={"WWW-Authenticate": "Bearer"})
+    return principal
+
+
 def requires(scope: Scope) -> Callable[..., Awaitable[Principal]]:
     """A dependency: `Annotated[Principal, Depends(requires("read"))]`. 401 without a key, 403 without the scope."""
 
     async def check(
-        request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+        request: Request, _documented: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> Principal:
-        ring: KeyRing = request.app.state.ring
-        principal = ring.principal(given.credentials) if given else None
-        if principal is None:
-            raise Problem(401, "A valid API key is required", headers={"WWW-Authenticate": "Bearer"})
+        principal = caller(request)
         if not principal.may(scope):
             raise Problem(403, "This key may not do that", f"The scope {scope} is required.")
         return principal
