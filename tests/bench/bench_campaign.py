@@ -7,7 +7,7 @@ Kafka's acknowledgement (intake answers 202 then) to the moment their change was
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from itertools import count
 
 from services.intake.ticks import tick
@@ -97,21 +97,34 @@ async def waits(changes: Changes, accepted: dict[str, Instant]) -> list[float]:
 
 
 async def measure(effort: Effort) -> list[Figure]:
+    """By one worker, and by two: each brings its own partitions' timers, on the same two cores as Kafka and the store."""
+    people = effort.of(PEOPLE)
+    return [figure for workers in (1, 2) for figure in await by(workers, people, effort.runs)]
+
+
+async def by(workers: int, people: int, runs: int) -> list[Figure]:
     rates: list[float] = []
     slowest: list[float] = []
-    people = effort.of(PEOPLE)
-    for _ in range(effort.runs):
+    for _ in range(runs):
         with stage() as on:
             await prepare(on)
-            async with service(on, "segmentation", "log"):
+            async with AsyncExitStack() as stack:
+                for _ in range(workers):
+                    await stack.enter_async_context(service(on, "segmentation", "log"))
                 rate, latencies = await one_run(on, people)
         rates.append(rate)
         slowest.append(percentile(latencies, 0.99))
-        print(
-            f"campaign: {rate:,.0f} changes/s, others wait p99 {slowest[-1]:,.0f} ms of {len(latencies):,}", flush=True
-        )
-    note = f"{people:,} windows end in one second"
+        print(f"campaign: {rate:,.0f} changes/s by {workers}, others wait p99 {slowest[-1]:,.0f} ms", flush=True)
+    who = f"{workers} worker" if workers == 1 else f"{workers} workers"
+    note = f"{people:,} windows end in one second; {who}"
     return [
-        Figure("campaign's end", tuple(rates), "changes/s", 2_000, note=note),
-        Figure("others meanwhile, p99", tuple(slowest), "ms", 500, at_least=False, note=f"{RATE}/s, accepted → change"),
+        Figure(f"campaign's end, {who}", tuple(rates), "changes/s", 2_000, note=note),
+        Figure(
+            f"others meanwhile, p99, {who}",
+            tuple(slowest),
+            "ms",
+            500,
+            at_least=False,
+            note=f"{RATE}/s, accepted → change",
+        ),
     ]
