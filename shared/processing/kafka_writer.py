@@ -44,6 +44,7 @@ class Lifetime:
         if acknowledged.done():
             return acknowledged.result()
         acknowledged.cancel()
+        acknowledged.add_done_callback(_take_notice)
         await asyncio.wait({acknowledged})
         raise TimeoutError("not acknowledged")
 
