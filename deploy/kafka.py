@@ -15,6 +15,8 @@ from deploy.processes import Daemon, LocalServer, StartError, free_port, port_ta
 _QUIET = logging.getLogger("guanxi.kafka-probe")
 _CLUSTER_ID = "Z3VhbnhpLWxvY2FsLTAwMQ"
 _FULL_COMPILER_FROM_MB = 512
+_CONTROLLERS = range(19_000, 20_000)
+"""Ports that nobody else is given: others are given theirs long before they listen there, or listen there again."""
 
 
 @dataclass(slots=True)
@@ -64,8 +66,14 @@ class LocalKafka(LocalServer):
     def _write_settings(self) -> Path:
         """Anew at each start: the controller's port is any free one, and the client's may have been moved."""
         path = self.home / "server.properties"
-        path.write_text("".join(f"{k}={v}\n" for k, v in _settings(self.home, self.port, free_port()).items()))
+        settings = _settings(self.home, self.port, self._controllers_port())
+        path.write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
         return path
+
+    def _controllers_port(self) -> int:
+        while (port := free_port(_CONTROLLERS)) == self.port:
+            pass
+        return port
 
     def _argv(self, java: str, jars: Path, archive: list[str], settings: Path) -> list[str]:
         log = [f"-Dguanxi.logs={self.home}", f"-Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.xml'}"]

@@ -194,10 +194,10 @@ def this_process() -> Identity:
     return Identity(os.getpid(), _started(os.getpid()) or "")
 
 
-def free_port() -> int:
+def free_port(among: range = range(20_000, 32_000)) -> int:
     """Below the range from which systems take ports for outgoing calls, so that it is still free after a restart."""
     while True:
-        port = secrets.choice(range(20_000, 32_000))
+        port = secrets.choice(among)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -103,3 +103,17 @@ def sleeps(server: LocalServer) -> None:
     """A server that never answers."""
     server.daemon.argv = (sys.executable, "-c", "import time; time.sleep(60)")
     server.daemon.spawn()
+
+
+def test_kafkas_two_ports_are_never_the_same_nor_one_that_was_given_to_others(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One start in twelve thousand met its own port."""
+    kafka, given = servers.local_kafka, free_port()
+    kafka.home.mkdir(parents=True)
+    drawn = iter([kafka.port, kafka.port, 19_007])
+    asked: list[range] = []
+    monkeypatch.setattr("deploy.kafka.free_port", lambda among: asked.append(among) or next(drawn))
+    written = kafka._write_settings().read_text()
+    assert f"CLIENT://127.0.0.1:{kafka.port},CONTROLLER://127.0.0.1:19007" in written
+    assert all(given not in among for among in asked)
