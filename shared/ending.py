@@ -5,14 +5,14 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 AGAIN_AFTER = 6.0
 """Seconds, longer than requests under way are given: what ends in good order is not disturbed."""
-LEAVE_WITHIN = 14.5
+GONE_WITHIN = 14.5
 """Seconds after which a process that was told to go is gone: a store or a broker that fell silent may hold up its end for
 longer than an operator waits. What was not committed by then is read again by whoever comes next."""
 
@@ -46,9 +46,14 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         outcomes = await end(*tasks)
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
+    failure = failure_among(outcomes)
+    if failure is not None:
+        raise failure
+
+
+def failure_among(outcomes: Iterable[Any]) -> Exception | None:
+    """The first of what `end` tells that is more than a cancellation."""
+    return next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
@@ -66,11 +71,11 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 def on_stop(told: Callable[[], None]) -> None:
-    """Calls `told` at SIGTERM and SIGINT; the process is gone within LEAVE_WITHIN, whatever it waits for."""
+    """Calls `told` at SIGTERM and SIGINT; the process is gone within GONE_WITHIN, whatever it waits for."""
 
     def leave() -> None:
         told()
-        timer = threading.Timer(LEAVE_WITHIN, _leave)
+        timer = threading.Timer(GONE_WITHIN, _leave)
         timer.daemon = True
         timer.start()
 

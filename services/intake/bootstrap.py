@@ -29,7 +29,7 @@ from services.intake.subscriptions_desk import SubscriptionDesk
 from services.intake.subscriptions_register import SubscriptionRegister
 from services.intake.ticks import Ticker
 from shared.clock import wall_clock
-from shared.ending import end, on_stop, together
+from shared.ending import end, failure_among, on_stop, together
 from shared.events.catalog import CUSTOMERS, SUBSCRIPTIONS, group_of, inputs_of
 from shared.privacy import BlindIndex, Secrets, SubscriptionSeal, Vault
 from shared.processing.connections import Kafka
@@ -159,7 +159,7 @@ async def _serve(parts: Parts, bound: socket.socket) -> int:
         draining = asyncio.create_task(parts.intake.drained())
         await asyncio.wait({draining, working}, timeout=STOP_WITHIN, return_when=asyncio.FIRST_COMPLETED)
         await end(draining)
-    error = next((one for one in [*await end(working), *served] if isinstance(one, Exception)), None)
+    error = failure_among([*await end(working), *served])
     if told and error is None:
         return 0
     log.error("intake stopped and will not go on by itself", exc_info=error)

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 async def apart(work: Coroutine[Any, Any, Any], seconds: float) -> None:
     """In a task of its own and for so long, then cancelled. Raises nothing but a cancellation of whoever waits."""
     task = asyncio.create_task(work)
-    task.add_done_callback(_take_notice)
+    task.add_done_callback(take_notice)
     try:
         await asyncio.wait({task}, timeout=seconds)
     finally:
@@ -29,7 +29,7 @@ async def apart(work: Coroutine[Any, Any, Any], seconds: float) -> None:
 def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-        task.add_done_callback(_take_notice)
+        task.add_done_callback(take_notice)
 
 
 async def gone(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -41,6 +41,7 @@ async def gone(tasks: Iterable[asyncio.Task[Any]]) -> None:
             cancel(task for task in alive if not task.done())
 
 
-def _take_notice(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.debug("a client of kafka did not close in good order: %s", type(error).__name__)
+def take_notice(ended: asyncio.Future[Any]) -> None:
+    """For what may fail when nobody waits for it any more."""
+    if not ended.cancelled() and (error := ended.exception()) is not None:
+        _log.debug("what nobody waits for any more failed: %s", type(error).__name__)

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from shared.processing.kafka import PATIENCE, KafkaConnection, cut_off, start_or_stop, translated
-from shared.processing.kafka_closing import FAREWELL, apart
+from shared.processing.kafka_closing import FAREWELL, apart, take_notice
 from shared.processing.partitioner import partition_of
 from shared.processing.ports import FatalError, TransientError, refuse_too_large
 from shared.processing.records import Message, TopicPartition
@@ -44,13 +44,13 @@ class Lifetime:
         if acknowledged.done():
             return acknowledged.result()
         acknowledged.cancel()
-        acknowledged.add_done_callback(_take_notice)
+        acknowledged.add_done_callback(take_notice)
         await asyncio.wait({acknowledged})
         raise TimeoutError("not acknowledged")
 
     async def _send(self, lane: TopicPartition, batch: Any) -> int:
         future = await self.producer.send_batch(batch, lane.topic, partition=lane.partition)
-        future.add_done_callback(_take_notice)
+        future.add_done_callback(take_notice)
         return int((await future).offset)
 
     async def end(self) -> None:
@@ -66,12 +66,6 @@ class Lifetime:
             await apart(self.producer.stop(), FAREWELL)
         finally:
             await self.end()
-
-
-def _take_notice(future: asyncio.Future[Any]) -> None:
-    """An abandoned send may fail later; nobody waits for it any more."""
-    if not future.cancelled():
-        future.exception()
 
 
 class KafkaWriter:

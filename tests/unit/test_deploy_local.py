@@ -18,6 +18,7 @@ from deploy.processes import LocalServer, free_port
 from deploy.servers import Servers
 from deploy.settings import Machine
 from deploy.store import LocalStore
+from tests.support.servers import own_port
 
 LOCKED_SECONDS = 30
 
@@ -31,8 +32,8 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers
         "GUANXI_CACHE_DIR": str(tmp_path / "cache"),
         "GUANXI_LAYER": "local",
         "GUANXI_JAVA": sys.executable,
-        "GUANXI_KAFKA_PORT": str(free_port()),
-        "GUANXI_STORE_PORT": str(free_port()),
+        "GUANXI_KAFKA_PORT": str(own_port()),
+        "GUANXI_STORE_PORT": str(own_port()),
     }
     made = Servers(Machine.from_environment(given, Path("/nonexistent")), print)
     yield made

@@ -131,7 +131,7 @@ from shared import ending
 
 async def main():
     stopping = asyncio.Event()
-    ending.LEAVE_WITHIN = 0.2
+    ending.GONE_WITHIN = 0.2
     ending.on_stop(stopping.set)
     print("ready", flush=True)
     await stopping.wait()

@@ -24,7 +24,7 @@ from services.segmentation.webhooks.store import COLLECTIONS, DeliverStore
 from services.segmentation.webhooks.subscription_log import SubscriptionLog
 from services.segmentation.webhooks.verdicts import Policy
 from shared.clock import SECOND, wall_clock
-from shared.ending import end, on_stop
+from shared.ending import end, failure_among, on_stop
 from shared.events.catalog import DELIVER
 from shared.privacy import Secrets, SubscriptionSeal
 from shared.processing.commands import guarded
@@ -162,7 +162,7 @@ async def _serve(parts: Parts, bound: socket.socket) -> int:
     log.info("started", extra={"port": port_of(bound)})
     await asyncio.wait({*working, serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     told = stopping.is_set()
-    error = next((one for one in await end(*working, serving, waiting) if isinstance(one, Exception)), None)
+    error = failure_among(await end(*working, serving, waiting))
     if told and error is None:
         return 0
     log.error("the deliverer stopped and will not go on by itself", exc_info=error)
