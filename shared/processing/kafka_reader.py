@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata
 from aiokafka import TopicPartition as Place
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, NoOffsetForPartitionError
 
 from shared.events.codec import HEADERS
 from shared.processing.kafka import (
@@ -142,7 +142,21 @@ class KafkaReader(ConsumerRebalanceListener):  # type: ignore[misc]
         if not done:
             return {}, self._epoch
         task, self._polling = self._polling, None
-        return task.result(), self._polling_epoch
+        try:
+            return task.result(), self._polling_epoch
+        except NoOffsetForPartitionError as error:
+            await self._refuse_unsaid(error)
+        return {}, self._epoch
+
+    async def _refuse_unsaid(self, missing: NoOffsetForPartitionError) -> None:
+        """Raises it only where nobody has said where to begin: aiokafka takes a coordinator that still loads for one that
+        knows no position, and may have asked before whoever takes the partition over has."""
+        await self._settled.wait()
+        (place,) = missing.args
+        partition = _our(place)
+        if partition in self._owned and partition not in self._next:
+            raise missing
+        self._rewind()
 
     def _handed_out(self, found: Mapping[Place, list[Any]], epoch: int) -> list[Record]:
         records: list[Record] = []

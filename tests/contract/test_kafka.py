@@ -159,6 +159,29 @@ async def test_a_takeover_that_failed_for_a_moment_is_no_lost_position(kafka_wor
         await reader.stop()
 
 
+async def test_a_position_that_was_missing_only_for_a_moment_is_none_lost(kafka_world: KafkaWorld) -> None:
+    """aiokafka takes a coordinator that is not ready for one that knows nothing; our own question is answered a little
+    later. Intake ended when Kafka had been held still for longer than its session."""
+    topic = await kafka_world.topic(1, begun=False)
+    await kafka_world.writer.publish(numbered(topic, range(30)))
+    reader = kafka_world.reader(topic)
+
+    async def assigned(partitions: Collection[TopicPartition]) -> None:
+        await asyncio.sleep(1)
+        for partition in partitions:
+            reader.seek(partition, 5)
+
+    await reader.start(assigned, _nothing)
+    found: list[int] = []
+    try:
+        async with asyncio.timeout(20):
+            while len(found) < 25:
+                found += [int(record.value or b"") for record in (await reader.fetch(10, 0.1)).records]
+    finally:
+        await reader.stop()
+    assert found == list(range(5, 30))
+
+
 async def test_a_single_message_is_sent_at_once(kafka_world: KafkaWorld) -> None:
     topic = await kafka_world.topic(1)
     member = await Member(kafka_world.reader(topic)).start()
