@@ -47,12 +47,13 @@ class LocalStore(LocalServer):
 
     def _mongod(self, binary: str) -> list[str]:
         return [binary, "--replSet", "guanxi", "--bind_ip", "127.0.0.1", "--port", str(self.port),
-                "--dbpath", str(self.home / "data"), "--wiredTigerCacheSizeGB", "0.25", "--quiet"]  # fmt: skip
+                "--dbpath", str(self.home / "data"), "--wiredTigerCacheSizeGB", "1", "--quiet"]  # fmt: skip
 
     def _local(self) -> list[str]:
-        """`--sync-on-commit` always: without it the last acknowledged writes die with the process."""
+        """`--sync-on-commit` always: without it the last acknowledged writes die with the process. The cache fills with
+        data only; one in which a transaction's documents take a fifth holds the store up for ever."""
         return [str(self.cache.store_binary()), "--host", "127.0.0.1", "--port", str(self.port),
-                "--storage-path", str(self.home / "data"), "--sync-on-commit", "--cache-size", "256M",
+                "--storage-path", str(self.home / "data"), "--sync-on-commit", "--cache-size", "1G",
                 "--log-file-max", "32MB", "--log-level", "WARNING"]  # fmt: skip
 
 

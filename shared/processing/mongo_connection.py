@@ -9,7 +9,14 @@ from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import WriteConcern
-from pymongo.errors import CollectionInvalid, ConfigurationError, DocumentTooLarge, OperationFailure, PyMongoError
+from pymongo.errors import (
+    CollectionInvalid,
+    ConfigurationError,
+    DocumentTooLarge,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+)
 from pymongo.read_concern import ReadConcern
 
 from shared.processing.ports import FatalError, TransientError
@@ -34,6 +41,10 @@ class HeldError(TransientError):
 
 class TooLargeError(TransientError):
     """A transaction does not fit in the store's cache: the same again would fail again, half of it may not."""
+
+
+class SilentError(TransientError):
+    """No answer within the socket's patience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,8 @@ def translated(doing: str) -> Iterator[None]:
     except (ConfigurationError, DocumentTooLarge, BSONError) as error:
         raise FatalError(f"{doing}: {type(error).__name__}") from error
     except PyMongoError as error:
-        raise TransientError(f"{doing}: {type(error).__name__}") from error
+        kind = SilentError if isinstance(error, NetworkTimeout) else TransientError
+        raise kind(f"{doing}: {type(error).__name__}") from error
 
 
 def check_written(doing: str, reply: Mapping[str, Any]) -> None:

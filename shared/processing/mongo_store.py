@@ -15,6 +15,7 @@ from shared.processing.mongo_connection import (
     MAJORITY,
     HeldError,
     Index,
+    SilentError,
     TooLargeError,
     check_written,
     durable,
@@ -36,9 +37,12 @@ SLOWEST_STATEMENT_MS = 50
 LARGEST_COMMAND = 8_000_000
 """Characters of one write command, or of one transaction: well under the 48 MB that a server takes whatever they encode to,
 and under what a small store's cache holds (with 256 MB a transaction of 11 MB took seconds, one of 22 MB never ended)."""
-MOST_GROUPED = 10_000
-MOST_SINGLE = 500
-"""Statements of one command; where each syncs on its own, a command must still end before the socket's patience does."""
+MOST = 500
+"""Statements of one command or transaction. Where each syncs on its own, a command must still end before the socket's patience
+does. Together, each of them changes a page of its own where customers are many, all of which the store's cache holds until
+the commit; where they fill a fifth of it, the local store waits for ever."""
+FEWEST = 100
+"""What a transaction that was not answered may be cut to."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +61,7 @@ class MongoStore:
         self._database = durable(database)
         self._group_commit = group_commit
         self._session: Any = None
-        self._most = MOST_GROUPED if group_commit else MOST_SINGLE
+        self._most = MOST
         self._writing = asyncio.Lock()
         self._marks: dict[str, tuple[int, ObjectId]] = {}
         self.use(collection)
@@ -86,9 +90,13 @@ class MongoStore:
         return written
 
     async def _save_piece(self, documents: Sequence[Document]) -> bool:
-        """One transaction, or smaller ones from now on where the store's cache does not take it."""
+        """One transaction, or smaller ones from now on where the store's cache does not take it. One that is not answered
+        may have been too large as well: then those that come next are smaller, also when the store was only away."""
         try:
             return await self._save(documents)
+        except SilentError:
+            self._most = max(min(self._most, len(documents)) // 2, FEWEST)
+            raise
         except TooLargeError:
             if len(documents) == 1:
                 raise
@@ -174,15 +182,15 @@ class MongoStore:
                 together.setdefault(mark, []).append(key)
             else:
                 updates.append({"q": {"_id": key, "rev": rev}, "u": _CLEARED})
-        updates += [
-            {"q": {"_id": {"$in": keys}, "unsent": mark}, "u": _CLEARED, "multi": True}
+        pieces = [updates[start : start + MOST] for start in range(0, len(updates), MOST)]
+        pieces += [
+            [{"q": {"_id": {"$in": keys}, "unsent": mark}, "u": _CLEARED, "multi": True}]
             for mark, keys in together.items()
         ]
-        if not updates:
-            return
-        async with self._writing:
-            with translated("clearing unsent marks"):
-                await self._write([{"update": self._name, "updates": updates, "ordered": False}], insist=False)
+        for piece in pieces:
+            async with self._writing:
+                with translated("clearing unsent marks"):
+                    await self._write([{"update": self._name, "updates": piece, "ordered": False}], insist=False)
 
     async def parked(self, partition: int) -> list[str]:
         return await self._ids({"partition": partition, "parked": {"$exists": True}})

@@ -1,6 +1,7 @@
 """What only the real store can show: takeover from a killed worker, outages, what queries and rebuilds see."""
 
 import asyncio
+import random
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from pymongo.errors import NetworkTimeout
 
 from shared.processing.control import Pause, Progress
 from shared.processing.document import Document, Entry
@@ -243,6 +245,59 @@ async def test_a_transaction_that_is_too_large_is_written_in_smaller_ones(mongo:
     assert await store.save([doc(document.id, 2) for document in many]), "the next time it begins with smaller ones"
     assert not await store.save([doc("c000", 2), *(doc(f"n{number}") for number in range(60))]), "a conflict is told"
     assert len(await store.load([f"n{number}" for number in range(60)])) > 30, "the other half is written"
+    await store.close()
+    await client.drop_database(name)
+    client.close()
+
+
+class Silent(MongoStore):
+    """As a store that does not answer a transaction of more than 200 documents."""
+
+    answered: list[int]
+
+    async def _grouped(self, commands: list[dict], insist: bool) -> bool:
+        size = sum(map(_statements, commands))
+        if size > 200:
+            raise NetworkTimeout("timed out")
+        self.answered.append(size)
+        return await super()._grouped(commands, insist)
+
+
+async def test_a_transaction_that_was_not_answered_is_a_smaller_one_the_next_time(mongo: str) -> None:
+    """The same again hung for another half minute, until the worker stopped."""
+    client = connect(mongo)
+    name = f"contract_{uuid.uuid4().hex[:12]}"
+    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
+        await ensure_collection(client[name], collection, indexes)
+    store = Silent(client, client[name], "customers", group_commit=True)
+    store.answered = []
+    many = [doc(f"c{number:03d}") for number in range(600)]
+    for _ in range(2):
+        with pytest.raises(TransientError, match="NetworkTimeout"):
+            await store.save(many)
+    assert await store.save(many)
+    assert max(store.answered) <= 125
+    assert len(await store.load([document.id for document in many])) == 600
+    await store.close()
+    await client.drop_database(name)
+    client.close()
+
+
+async def test_a_batch_of_whoever_is_written_where_customers_are_many(mongo: str) -> None:
+    """Each stands on a page of its own: 500 of 100,000 in one transaction hung for ever in a cache of 256 MB."""
+    client = connect(mongo)
+    name = f"contract_{uuid.uuid4().hex[:12]}"
+    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
+        await ensure_collection(client[name], collection, indexes)
+    store = MongoStore(client, client[name], "customers", group_commit=True)
+    ids = [str(uuid.uuid4()) for _ in range(100_000)]
+    for start in range(0, len(ids), 5_000):
+        some = [doc(key, state="s" * 1_500).to_fields() for key in ids[start : start + 5_000]]
+        await client[name]["customers"].insert_many(some, ordered=False)
+    outbox = (Entry("customers:0:1", "e" * 2_500),)
+    chosen = random.Random(1).sample(ids, 2_000)
+    async with asyncio.timeout(25):
+        assert await store.save([doc(key, 2, state="t" * 1_500, outbox=outbox) for key in chosen])
     await store.close()
     await client.drop_database(name)
     client.close()

@@ -114,8 +114,7 @@ async def test_two_writers_of_one_revision_never_both_win(store: Store) -> None:
 
 async def test_large_batches_in_pieces(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mongo_store, "LARGEST_COMMAND", 20_000)
-    monkeypatch.setattr(mongo_store, "MOST_GROUPED", 7)
-    monkeypatch.setattr(mongo_store, "MOST_SINGLE", 5)
+    monkeypatch.setattr(store, "_most", 7, raising=False)
     first = [doc(f"{number:03}", state="x" * (100 * number)) for number in range(120)]
     assert await store.save(first)
     second = [document.replaced(rev=2) for document in first] + [doc("new")]
