@@ -95,7 +95,7 @@ class MongoStore:
         try:
             return await self._save(documents)
         except SilentError:
-            self._most = max(min(self._most, len(documents)) // 2, FEWEST)
+            self._most = min(self._most, max(len(documents) // 2, FEWEST))
             raise
         except TooLargeError:
             if len(documents) == 1:

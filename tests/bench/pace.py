@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+ENDED = "Z"
+"""The kernel's word for a process that has ended and whom nobody has waited for."""
+
 
 class Sight(NamedTuple):
     """What was seen at one moment. `at`: monotonic seconds; `processor`: seconds that the watched processes have used."""
@@ -30,9 +33,12 @@ def pace(seen: Sequence[Sight], before: int = 0) -> Pace:
 
 
 def processor_seconds(pids: Iterable[int]) -> float:
+    """RuntimeError where one of our own has ended: nobody should wait for what it will never do."""
     return sum(map(_processor_seconds, pids))
 
 
 def _processor_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if fields[0] == ENDED:
+        raise RuntimeError(f"process {pid} has ended; what it said last stands above")
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

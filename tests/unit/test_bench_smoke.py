@@ -1,6 +1,9 @@
 """The benchmarks can be loaded, and their smallest piece runs from the command to the kept figures."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from tests.bench.bench_campaign import campaign
 from tests.bench.bench_growth import buys, in_pieces
 from tests.bench.bench_segmentation import FIVE
 from tests.bench.figures import Effort, Figure, percentile, ratios, table
-from tests.bench.pace import Pace, Sight, pace
+from tests.bench.pace import Pace, Sight, pace, processor_seconds
 from tests.bench.running import customer_id
 from tests.bench.stage import sample, with_rules
 from tests.support.happenings import START, tick
@@ -51,6 +54,16 @@ def test_a_benchmark_that_fails_is_named_and_takes_nothing_from_the_others(
     assert kept["failed"] == ["broken"]
     assert kept["figures"]["sound"][0]["met"] is True
     assert "failed: broken" in capsys.readouterr().err
+
+
+def test_nobody_waits_for_a_worker_that_has_ended() -> None:
+    """A worker that had stopped was waited for for twenty minutes."""
+    assert processor_seconds([os.getpid()]) > 0
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(RuntimeError, match="has ended"):
+        processor_seconds([ended.pid])
+    ended.wait()
 
 
 @pytest.mark.parametrize(
