@@ -182,7 +182,7 @@ class MongoStore:
                 together.setdefault(mark, []).append(key)
             else:
                 updates.append({"q": {"_id": key, "rev": rev}, "u": _CLEARED})
-        pieces = [updates[start : start + MOST] for start in range(0, len(updates), MOST)]
+        pieces = [updates[start : start + self._most] for start in range(0, len(updates), self._most)]
         pieces += [
             [{"q": {"_id": {"$in": keys}, "unsent": mark}, "u": _CLEARED, "multi": True}]
             for mark, keys in together.items()

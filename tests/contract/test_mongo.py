@@ -7,8 +7,9 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from pymongo.errors import NetworkTimeout
@@ -24,6 +25,8 @@ from shared.settings import Settings
 from tests.support.servers import Server
 
 pytestmark = pytest.mark.real
+
+Kind = TypeVar("Kind", bound=MongoStore)
 
 VIEW_INDEX = Index((("view.segment", 1), ("_id", 1)), {"view.segment": {"$exists": True}})
 
@@ -41,6 +44,24 @@ async def database(mongo: str, request: pytest.FixtureRequest) -> AsyncIterator[
 
 def doc(key: str, rev: int = 1, **fields) -> Document:
     return Document(key, rev=rev, **fields)
+
+
+@asynccontextmanager
+async def opened(
+    mongo: str, kind: type[Kind] = MongoStore, group_commit: bool = True
+) -> AsyncIterator[tuple[Kind, Any]]:
+    """A store of a test's own, and its database, which goes with it."""
+    client = connect(mongo)
+    database = client[f"contract_{uuid.uuid4().hex[:12]}"]
+    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
+        await ensure_collection(database, collection, indexes)
+    store = kind(client, database, "customers", group_commit)
+    try:
+        yield store, database
+    finally:
+        await store.close()
+        await client.drop_database(database.name)
+        client.close()
 
 
 DIES_IN_A_TRANSACTION = """
@@ -64,38 +85,24 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.mark.parametrize("grouped", [False, True], ids=["single", "grouped"])
 async def test_taking_over_from_a_worker_killed_in_a_transaction_takes_no_minute(mongo: str, grouped: bool) -> None:
-    client = connect(mongo)
-    name = f"contract_{uuid.uuid4().hex[:12]}"
-    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
-        await ensure_collection(client[name], collection, indexes)
-    store = MongoStore(client, client[name], "customers", grouped)
-    assert await store.save([doc("a"), doc("b")])
-    await asyncio.to_thread(_die, mongo, name)
-    started = time.monotonic()
-    assert await store.unsent(0) == []
-    assert await store.save([doc("a", 2), doc("b", 2)])
-    assert time.monotonic() - started < 20
-    assert (await store.load(["a"]))["a"] == doc("a", 2), "what the dead had begun is undone"
-    await store.close()
-    await client.drop_database(name)
-    client.close()
+    async with opened(mongo, group_commit=grouped) as (store, database):
+        assert await store.save([doc("a"), doc("b")])
+        await asyncio.to_thread(_die, mongo, database.name)
+        started = time.monotonic()
+        assert await store.unsent(0) == []
+        assert await store.save([doc("a", 2), doc("b", 2)])
+        assert time.monotonic() - started < 20
+        assert (await store.load(["a"]))["a"] == doc("a", 2), "what the dead had begun is undone"
 
 
 async def test_a_write_that_meets_a_dead_workers_lock_ends_its_session_and_is_redone(mongo: str) -> None:
     """Also when nobody looked for unsent events first."""
-    client = connect(mongo)
-    name = f"contract_{uuid.uuid4().hex[:12]}"
-    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
-        await ensure_collection(client[name], collection, indexes)
-    store = MongoStore(client, client[name], "customers", group_commit=True)
-    await store.save([doc("a")])
-    await asyncio.to_thread(_die, mongo, name)
-    with pytest.raises(TransientError):
-        await store.save([doc("a", 2)])
-    assert await store.save([doc("a", 2)])
-    await store.close()
-    await client.drop_database(name)
-    client.close()
+    async with opened(mongo) as (store, database):
+        await store.save([doc("a")])
+        await asyncio.to_thread(_die, mongo, database.name)
+        with pytest.raises(TransientError):
+            await store.save([doc("a", 2)])
+        assert await store.save([doc("a", 2)])
 
 
 def _die(url: str, name: str) -> None:
@@ -234,20 +241,15 @@ class SmallCache(MongoStore):
 
 async def test_a_transaction_that_is_too_large_is_written_in_smaller_ones(mongo: str) -> None:
     """Repeating it would have stopped the worker after two minutes, for ever."""
-    client = connect(mongo)
-    name = f"contract_{uuid.uuid4().hex[:12]}"
-    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
-        await ensure_collection(client[name], collection, indexes)
-    store = SmallCache(client, client[name], "customers", group_commit=True)
-    many = [doc(f"c{number:03d}") for number in range(150)]
-    assert await store.save(many)
-    assert len(await store.load([document.id for document in many])) == 150
-    assert await store.save([doc(document.id, 2) for document in many]), "the next time it begins with smaller ones"
-    assert not await store.save([doc("c000", 2), *(doc(f"n{number}") for number in range(60))]), "a conflict is told"
-    assert len(await store.load([f"n{number}" for number in range(60)])) > 30, "the other half is written"
-    await store.close()
-    await client.drop_database(name)
-    client.close()
+    async with opened(mongo, SmallCache) as (store, _):
+        many = [doc(f"c{number:03d}") for number in range(150)]
+        assert await store.save(many)
+        assert len(await store.load([document.id for document in many])) == 150
+        assert await store.save([doc(document.id, 2) for document in many]), "the next time it begins with smaller ones"
+        assert not await store.save([doc("c000", 2), *(doc(f"n{number}") for number in range(60))]), (
+            "a conflict is told"
+        )
+        assert len(await store.load([f"n{number}" for number in range(60)])) > 30, "the other half is written"
 
 
 class Silent(MongoStore):
@@ -265,54 +267,33 @@ class Silent(MongoStore):
 
 async def test_a_transaction_that_was_not_answered_is_a_smaller_one_the_next_time(mongo: str) -> None:
     """The same again hung for another half minute, until the worker stopped."""
-    client = connect(mongo)
-    name = f"contract_{uuid.uuid4().hex[:12]}"
-    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
-        await ensure_collection(client[name], collection, indexes)
-    store = Silent(client, client[name], "customers", group_commit=True)
-    store.answered = []
-    many = [doc(f"c{number:03d}") for number in range(600)]
-    for _ in range(2):
-        with pytest.raises(TransientError, match="NetworkTimeout"):
-            await store.save(many)
-    assert await store.save(many)
-    assert max(store.answered) <= 125
-    assert len(await store.load([document.id for document in many])) == 600
-    await store.close()
-    await client.drop_database(name)
-    client.close()
+    async with opened(mongo, Silent) as (store, _):
+        store.answered = []
+        many = [doc(f"c{number:03d}") for number in range(600)]
+        for _ in range(2):
+            with pytest.raises(TransientError, match="NetworkTimeout"):
+                await store.save(many)
+        assert await store.save(many)
+        assert max(store.answered) <= 125
+        assert len(await store.load([document.id for document in many])) == 600
 
 
 async def test_a_batch_of_whoever_is_written_where_customers_are_many(mongo: str) -> None:
     """Each stands on a page of its own: 500 of 100,000 in one transaction hung for ever in a cache of 256 MB."""
-    client = connect(mongo)
-    name = f"contract_{uuid.uuid4().hex[:12]}"
-    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
-        await ensure_collection(client[name], collection, indexes)
-    store = MongoStore(client, client[name], "customers", group_commit=True)
-    ids = [str(uuid.uuid4()) for _ in range(100_000)]
-    for start in range(0, len(ids), 5_000):
-        some = [doc(key, state="s" * 1_500).to_fields() for key in ids[start : start + 5_000]]
-        await client[name]["customers"].insert_many(some, ordered=False)
-    outbox = (Entry("customers:0:1", "e" * 2_500),)
-    chosen = random.Random(1).sample(ids, 2_000)
-    async with asyncio.timeout(25):
-        assert await store.save([doc(key, 2, state="t" * 1_500, outbox=outbox) for key in chosen])
-    await store.close()
-    await client.drop_database(name)
-    client.close()
+    async with opened(mongo) as (store, database):
+        ids = [str(uuid.uuid4()) for _ in range(100_000)]
+        for start in range(0, len(ids), 5_000):
+            some = [doc(key, state="s" * 1_500).to_fields() for key in ids[start : start + 5_000]]
+            await database["customers"].insert_many(some, ordered=False)
+        outbox = (Entry("customers:0:1", "e" * 2_500),)
+        chosen = random.Random(1).sample(ids, 2_000)
+        async with asyncio.timeout(25):
+            assert await store.save([doc(key, 2, state="t" * 1_500, outbox=outbox) for key in chosen])
 
 
 async def test_a_large_batch_is_no_transaction_that_never_ends(mongo: str) -> None:
     """22 MB of new customers in one transaction hung until the socket's patience ended, and for ever again."""
-    client = connect(mongo)
-    name = f"contract_{uuid.uuid4().hex[:12]}"
-    for collection, indexes in (("customers", ENGINE_INDEXES), ("sessions", ())):
-        await ensure_collection(client[name], collection, indexes)
-    store = MongoStore(client, client[name], "customers", group_commit=True)
-    outbox = (Entry("customers:0:1", "y" * 8_000),)
-    assert await store.save([doc(f"c{number:04d}", state="x" * 3_000, outbox=outbox) for number in range(2_000)])
-    assert await client[name]["customers"].count_documents({}) == 2_000
-    await store.close()
-    await client.drop_database(name)
-    client.close()
+    async with opened(mongo) as (store, database):
+        outbox = (Entry("customers:0:1", "y" * 8_000),)
+        assert await store.save([doc(f"c{number:04d}", state="x" * 3_000, outbox=outbox) for number in range(2_000)])
+        assert await database["customers"].count_documents({}) == 2_000
