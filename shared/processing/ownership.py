@@ -252,10 +252,11 @@ class Ownership:
             return False
 
     def keep(self, outcome: Outcome, touched: Mapping[str, Loaded]) -> None:
-        """The write was acknowledged: only now may the cache know of it, and the timers. What was read counts as well: it
-        may be our own write of which the answer was lost, or a predecessor's that landed late."""
-        for loaded in touched.values():
-            if loaded.fresh:
+        """The write was acknowledged: only now may the cache know of it, and the timers. What was read counts as well,
+        where nothing was written upon it: it may be our own write of which the answer was lost, or a predecessor's that landed
+        late."""
+        for customer_id, loaded in touched.items():
+            if loaded.fresh and customer_id not in outcome.states:
                 self._cache.put(loaded.document, loaded.state)
                 self.owned[loaded.document.partition].arm(loaded.document)
         for document in outcome.documents:

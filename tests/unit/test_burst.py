@@ -57,3 +57,16 @@ def test_a_portion_shrinks_fast_grows_slowly_and_keeps_its_bounds() -> None:
         portion.fit(took)
         sizes.append(portion.size)
     assert sizes == [200, 200, 200, 251, 314, 393, 492, 246, 123, 61, FEWEST]
+
+
+async def test_a_timer_that_has_fired_is_not_taken_out_again() -> None:
+    """The document as it was read still bears it: armed anew, each customer that was not cached came twice."""
+    world = SmallWorld(Counts(), partitions=1)
+    world.append(*(purchase(customer(n), f"bought-{n}", START) for n in range(20)))
+    await world.drain()
+    worker = await world.worker()
+    await settle(worker)
+    world.append(tick(0, START + WINDOW + SECOND))
+    while worker.owned[0].overdue() is None and not await worker.step():
+        pass
+    assert len(worker.owned[0].timers) == 0
