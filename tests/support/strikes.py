@@ -1,6 +1,7 @@
 """Runs a service as it is, but kills or freezes its process at the n-th call of one port: `python -m tests.support.strikes`.
 
-Arguments: SERVICE POINT SIGNAL NUMBER FILE [COMMAND ...]. The file tells what was under way, and when. Without a command: run.
+Arguments: SERVICE POINT SIGNAL NUMBER FILE [COMMAND ...]. The file tells what was under way, and when. While another of its name that
+ends in `.hold` is there, calls do not count. Without a command: run.
 """
 
 import json
@@ -27,10 +28,13 @@ class Strike:
         self._signum = signum
         self._left = number
         self._file = file
+        self._hold = file.with_suffix(".hold")
         self.under_way: list[str] = []
 
     def hit(self) -> None:
         """Everything before this call has happened, nothing of it."""
+        if self._hold.exists():
+            return
         self._left -= 1
         if self._left == 0:
             self._file.write_text(json.dumps({"at": time.time(), "events": self.under_way}), "utf-8")
