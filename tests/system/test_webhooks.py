@@ -59,11 +59,6 @@ class Downstream:
         self.daemon.kill()
         self.daemon.spawn()
 
-    def keep(self) -> None:
-        """As a supervisor does: who begins while Kafka is away ends, and is begun again."""
-        if self.daemon.identity is None:
-            self.daemon.spawn()
-
     def numbers(self) -> dict[str, int]:
         return self._ask(Memberships.numbers) if self.table.exists() else {}
 
@@ -170,8 +165,13 @@ def test_nothing_is_missed_and_nothing_applied_twice(copy: Copy, load: Load, bot
 
 def has_everything(one: Downstream, log: Log) -> None:
     """What is owed is asked anew each time: time itself may still change somebody's segments."""
+
+    def has_it() -> bool:
+        one.daemon.start()  # as a supervisor does: who began while Kafka was away has ended
+        return one.numbers() == truth(log)
+
     try:
-        eventually(f"{one.daemon.name} has everything", lambda: (one.keep(), one.numbers())[1] == truth(log))
+        eventually(f"{one.daemon.name} has everything", has_it)
     except AssertionError as late:
         owed, has = truth(log), one.numbers()
         short = sum(number - has.get(name, 0) for name, number in owed.items())

@@ -111,7 +111,7 @@ async def test_the_worker_between_a_still_log_and_a_still_store_works_everything
     """Also where it takes less than it is handed, as on a slow machine: what was left in its hands was not measured."""
     monkeypatch.setattr(worker, "LONG_BATCH", 0)
     messages, made = sample(1)[:1_500], bench_engine.programs()
-    assert made.keys() == {"five dimensions", "all dimensions", bench_engine.TWICE}
+    assert made.keys() == {"five dimensions", bench_engine.ONCE, bench_engine.TWICE}
     whole, deciding = await bench_engine.one_run(messages, made["five dimensions"])
     assert whole > deciding > 0
 

@@ -67,6 +67,7 @@ async def test_a_timer_that_has_fired_is_not_taken_out_again() -> None:
     worker = await world.worker()
     await settle(worker)
     world.append(tick(0, START + WINDOW + SECOND))
-    while worker.owned[0].overdue() is None and not await worker.step():
+    while not await worker.step():
         pass
+    assert [(await world.document(customer(n))).sequence for n in range(20)] == [2] * 20
     assert len(worker.owned[0].timers) == 0
